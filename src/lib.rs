@@ -1,0 +1,23 @@
+//! robocred issues, proves, keeps and uses robot credentials for Tenable OT
+//! Security appliances.
+//!
+//! A site from the configuration becomes, step by step, a more trusted value,
+//! and a later step asks for the earlier step's type:
+//!
+//! ```text
+//! config ──► Site ──► Session ──► Record (planned, keyed, sending, registered)
+//!                                    │  verify
+//!                                    ▼
+//!            export, ingest ◄── Verified ──► Record (active)
+//! ```
+//!
+//! [`credential::plan`] decides what comes next, [`lifecycle`] does it, and the
+//! adapters ([`config`], [`secrets`], [`trust`], [`appliance`], [`inventory`])
+//! each own one outside thing and do not know one another. [`session`] joins
+//! them. docs/ARCHITECTURE.md has the ranks, the order of steps and what is
+//! durable before each.
+//!
+//! The library never prints, prompts, exits, or reads the environment outside
+//! [`config`]; it is handed the time and the places it works in.
+
+pub mod clock;
