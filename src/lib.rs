@@ -21,3 +21,4 @@
 //! [`config`]; it is handed the time and the places it works in.
 
 pub mod clock;
+pub mod x509;
