@@ -21,4 +21,7 @@
 //! [`config`]; it is handed the time and the places it works in.
 
 pub mod clock;
+pub mod credential;
+pub mod renewal;
+pub mod site;
 pub mod x509;
