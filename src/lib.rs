@@ -23,5 +23,6 @@
 pub mod clock;
 pub mod credential;
 pub mod renewal;
+pub mod secrets;
 pub mod site;
 pub mod x509;

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helping functions too")]
 
 mod judges;
+mod secrets;
+mod secrets_keyring;
+mod secrets_sealed;
 mod x509;
 mod x509_memory;
 mod x509_openssl;
