@@ -25,4 +25,5 @@ pub mod credential;
 pub mod renewal;
 pub mod secrets;
 pub mod site;
+pub mod trust;
 pub mod x509;

@@ -5,6 +5,7 @@ mod judges;
 mod secrets;
 mod secrets_keyring;
 mod secrets_sealed;
+mod trust;
 mod x509;
 mod x509_memory;
 mod x509_openssl;
