@@ -20,6 +20,7 @@
 //! The library never prints, prompts, exits, or reads the environment outside
 //! [`config`]; it is handed the time and the places it works in.
 
+pub mod appliance;
 pub mod clock;
 pub mod credential;
 pub mod renewal;

@@ -1,7 +1,13 @@
 //! The integration tests: one binary, one file per subject, against real TLS.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helping functions too")]
 
+mod appliance;
+mod appliance_bodies;
+mod appliance_hostile;
+mod appliance_reads;
+mod appliance_servers;
 mod judges;
+mod scripted;
 mod secrets;
 mod secrets_keyring;
 mod secrets_sealed;
