@@ -23,6 +23,7 @@
 pub mod appliance;
 pub mod clock;
 pub mod credential;
+pub mod inventory;
 pub mod renewal;
 pub mod secrets;
 pub mod site;

@@ -1,0 +1,208 @@
+//! Kernel locks: one writer per site, and nobody else while the schema changes.
+
+use std::{
+    fmt,
+    fs::{File, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Error, Inventory, place,
+    sql::{self, Commit, Reader},
+};
+use crate::site::{RobotId, SiteName};
+
+/// How often a lock that another process holds is tried again.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// How long a change of schema may keep others waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who holds a site, as its lock file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Since when.
+    pub since: OffsetDateTime,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} since {}", self.pid, sql::time_text(self.since))
+    }
+}
+
+impl Holder {
+    /// The text of a lock file: `PID TIME` and a line feed.
+    fn text(self) -> String {
+        format!("{} {}\n", self.pid, sql::time_text(self.since))
+    }
+
+    /// `None` where the holder has yet to write it.
+    fn parse(text: &str) -> Option<Self> {
+        let (pid, since) = text.trim_end().split_once(' ')?;
+        Some(Self { pid: pid.parse().ok()?, since: sql::parse_time(since)? })
+    }
+}
+
+/// The right to change one site, until dropped.
+///
+/// A kernel lock on `STATE/locks/SITE`, which ends with the process however
+/// it ends, and an epoch that every commit compares.
+#[derive(Debug)]
+pub struct SiteLock {
+    pub(super) site: SiteName,
+    pub(super) epoch: i64,
+    file: File,
+}
+
+impl SiteLock {
+    /// The site it covers.
+    #[must_use]
+    pub fn site(&self) -> &SiteName {
+        &self.site
+    }
+
+    /// # Errors
+    /// [`Error::WrongLock`] if the robot is on another site.
+    pub(super) fn covers(&self, robot: &RobotId) -> Result<(), Error> {
+        if robot.site == self.site {
+            Ok(())
+        } else {
+            Err(Error::WrongLock { held: self.site.clone(), asked: robot.clone() })
+        }
+    }
+}
+
+impl Drop for SiteLock {
+    fn drop(&mut self) {
+        // The kernel lock ends when the file is closed; a name left behind in
+        // it would only be read by whoever is refused by the next holder.
+        let _ = self.file.set_len(0);
+    }
+}
+
+impl Inventory {
+    /// Takes the lock of a site, waiting up to `wait` for another process to
+    /// let go of it. Raises the epoch: any older lock on the site is fenced.
+    ///
+    /// Does not block the thread. One commit.
+    ///
+    /// # Errors
+    /// [`Error::Held`] when it is not free in time; [`Error::ReadOnly`].
+    pub async fn lock_site(
+        &self,
+        site: &SiteName,
+        wait: Option<Duration>,
+        now: OffsetDateTime,
+    ) -> Result<SiteLock, Error> {
+        self.writing()?;
+        let dir = self.state_dir.join("locks");
+        place::make_private_dir(&dir)?;
+        let path = dir.join(site.as_str());
+        let mut file = place::open_private(&path)?;
+        let failed = |doing| {
+            let path = path.clone();
+            move |source| place::io(doing, &path, source)
+        };
+        if !acquire(wait.unwrap_or_default(), || file.try_lock()).await.map_err(failed("lock"))? {
+            let mut text = String::new();
+            // Where it cannot be read (the lock is mandatory on Windows), the holder stays unknown.
+            let _ = file.read_to_string(&mut text);
+            return Err(Error::Held { site: site.clone(), holder: Holder::parse(&text) });
+        }
+        let holder = Holder { pid: std::process::id(), since: now };
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(holder.text().as_bytes()))
+            .map_err(failed("write"))?;
+        let epoch = self.raise_epoch(site, now).await?;
+        Ok(SiteLock { site: site.clone(), epoch, file })
+    }
+
+    async fn raise_epoch(&self, site: &SiteName, now: OffsetDateTime) -> Result<i64, Error> {
+        let mut connection = self.connection.lock().await;
+        let mut commit = Commit::begin(self, &mut connection, now).await?;
+        let raise = sqlx::query(
+            "INSERT INTO site (name, epoch) VALUES ($1, 1)
+             ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1 RETURNING epoch",
+        );
+        let row = commit.row(raise.bind(site.as_str())).await?;
+        let row = row.ok_or_else(|| sql::damaged(&self.path, "a site's row cannot be written"))?;
+        let epoch = Reader::new(&row, &self.path).int("epoch")?;
+        commit.done().await?;
+        Ok(epoch)
+    }
+}
+
+/// The lock of the whole state directory: shared by everyone who writes,
+/// exclusive to whoever changes the schema.
+#[derive(Debug)]
+pub(super) struct StateLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl StateLock {
+    /// Opens the lock file and shares the lock.
+    pub(super) async fn shared(state_dir: &Path) -> Result<Self, Error> {
+        let path = state_dir.join("inventory.lock");
+        let lock = Self { file: place::open_private(&path)?, path };
+        lock.share().await?;
+        Ok(lock)
+    }
+
+    /// Goes over from an exclusive lock to a shared one.
+    pub(super) async fn share(&self) -> Result<(), Error> {
+        self.take(File::try_lock_shared).await
+    }
+
+    /// Goes over from a shared lock to an exclusive one, letting go in between:
+    /// what was read before has to be read again.
+    pub(super) async fn exclude_others(&self) -> Result<(), Error> {
+        self.take(File::try_lock).await
+    }
+
+    async fn take(&self, lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), Error> {
+        let failed = |source| place::io("lock", &self.path, source);
+        self.file.unlock().map_err(failed)?;
+        if acquire(PATIENCE, || lock(&self.file)).await.map_err(failed)? {
+            Ok(())
+        } else {
+            Err(Error::Busy { path: self.path.clone() })
+        }
+    }
+}
+
+/// Tries until it succeeds or `wait` is over; `false` in the latter case.
+async fn acquire(wait: Duration, lock: impl Fn() -> Result<(), TryLockError>) -> std::io::Result<bool> {
+    let end = Instant::now() + wait;
+    loop {
+        match lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(false),
+            Err(TryLockError::WouldBlock) => sleep(BETWEEN_TRIES.min(end - Instant::now())).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_holder_is_read_back_from_its_text() {
+        let holder = Holder { pid: 4711, since: datetime!(2026-11-22 18:51:12 UTC) };
+        assert_eq!(Holder::parse(&holder.text()), Some(holder));
+        for text in ["", "4711", "4711 yesterday", "x 2026-11-22T18:51:12.000Z"] {
+            assert_eq!(Holder::parse(text), None, "{text:?}");
+        }
+    }
+}

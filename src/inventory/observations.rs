@@ -1,0 +1,140 @@
+//! What was last seen of an appliance, and what we keep for its site. Nothing
+//! here grants trust.
+
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    Error, Inventory, SiteLock,
+    audit::Fact,
+    records::{control_word, read_control},
+    sql::{self, Commit, Reader},
+};
+use crate::{credential::Control, site::SiteName, x509::SpkiPin};
+
+/// What one visit showed; `None` leaves what was known before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The public key the server presented.
+    pub server_pin: Option<SpkiPin>,
+    /// What the server said the time was.
+    pub server_time: Option<OffsetDateTime>,
+    /// The server's clock minus ours, in whole milliseconds.
+    pub clock_skew: Option<Duration>,
+    /// The request that tells a registered certificate from another, in the words of `appliance`.
+    pub probe: Option<String>,
+    /// Whether robots can be listed.
+    pub can_list: Option<bool>,
+    /// Whether robots can be removed.
+    pub can_remove: Option<bool>,
+    /// The outcome of a control: a request with an unregistered certificate.
+    pub control: Option<Control>,
+}
+
+/// A site as the inventory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteRow {
+    /// The site.
+    pub name: SiteName,
+    /// What was last seen, each part from the last visit that showed it.
+    pub seen: Observation,
+    /// When the public key was last seen.
+    pub server_pin_at: Option<OffsetDateTime>,
+    /// When the control was last made.
+    pub control_at: Option<OffsetDateTime>,
+    /// Since when a support token rests in the secret store.
+    pub token_since: Option<OffsetDateTime>,
+}
+
+impl SiteRow {
+    fn read(row: Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            name: row.word("name")?,
+            seen: Observation {
+                server_pin: row.maybe_word("server_pin")?,
+                server_time: row.maybe_time("server_time")?,
+                clock_skew: row.maybe_int("clock_skew_ms")?.map(Duration::milliseconds),
+                probe: row.maybe_text("probe")?.map(str::to_owned),
+                can_list: row.maybe_flag("can_list")?,
+                can_remove: row.maybe_flag("can_remove")?,
+                control: read_control(row)?,
+            },
+            server_pin_at: row.maybe_time("server_pin_at")?,
+            control_at: row.maybe_time("control_at")?,
+            token_since: row.maybe_time("token_since")?,
+        })
+    }
+}
+
+impl Inventory {
+    /// The site, if anything is known of it.
+    pub async fn site(&self, name: &SiteName) -> Result<Option<SiteRow>, Error> {
+        self.find(sqlx::query("SELECT * FROM site WHERE name = $1").bind(name.as_str()), SiteRow::read).await
+    }
+
+    /// Every site, ordered by name.
+    pub async fn sites(&self) -> Result<Vec<SiteRow>, Error> {
+        self.collect(sqlx::query("SELECT * FROM site ORDER BY name"), SiteRow::read).await
+    }
+
+    /// Keeps what a visit showed. Needs no lock and makes no audit entry:
+    /// nothing is decided by it alone.
+    pub async fn observe(&self, site: &SiteName, seen: &Observation, now: OffsetDateTime) -> Result<(), Error> {
+        let mut connection = self.connection.lock().await;
+        let mut commit = Commit::begin(self, &mut connection, now).await?;
+        commit
+            .run(sqlx::query("INSERT INTO site (name) VALUES ($1) ON CONFLICT DO NOTHING").bind(site.as_str()))
+            .await?;
+        let at = sql::time_text(now);
+        let skew = seen.clock_skew.map(|skew| i64::try_from(skew.whole_milliseconds()).unwrap_or(i64::MAX));
+        let update = sqlx::query(
+            "UPDATE site SET
+                 server_pin = coalesce($2, server_pin), server_pin_at = coalesce($3, server_pin_at),
+                 server_time = coalesce($4, server_time), clock_skew_ms = coalesce($5, clock_skew_ms),
+                 probe = coalesce($6, probe), can_list = coalesce($7, can_list),
+                 can_remove = coalesce($8, can_remove), control = coalesce($9, control),
+                 control_at = coalesce($10, control_at)
+             WHERE name = $1",
+        );
+        let update = update
+            .bind(site.as_str())
+            .bind(seen.server_pin.map(|pin| pin.to_string()))
+            .bind(seen.server_pin.map(|_| at.as_str()))
+            .bind(seen.server_time.map(sql::time_text))
+            .bind(skew)
+            .bind(seen.probe.as_deref())
+            .bind(seen.can_list)
+            .bind(seen.can_remove)
+            .bind(seen.control.map(control_word))
+            .bind(seen.control.map(|_| at.as_str()));
+        commit.run(update).await?;
+        commit.done().await
+    }
+
+    /// Records that a support token rests in the secret store.
+    pub async fn set_token(&self, lock: &SiteLock, now: OffsetDateTime) -> Result<(), Error> {
+        self.write_token(lock, Some(now), now).await
+    }
+
+    /// Records that no support token rests there any more.
+    pub async fn clear_token(&self, lock: &SiteLock, now: OffsetDateTime) -> Result<(), Error> {
+        self.write_token(lock, None, now).await
+    }
+
+    async fn write_token(
+        &self,
+        lock: &SiteLock,
+        since: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<(), Error> {
+        let mut connection = self.connection.lock().await;
+        let mut commit = Commit::begin_locked(self, &mut connection, lock, now).await?;
+        let update = sqlx::query("UPDATE site SET token_since = $2 WHERE name = $1 AND token_since IS NOT $2");
+        let update = update.bind(lock.site().as_str()).bind(since.map(sql::time_text));
+        if commit.run(update).await? > 0 {
+            let action = if since.is_some() { "token-set" } else { "token-cleared" };
+            commit.audit(Fact::of_site(lock.site(), action, json!({}))).await?;
+        }
+        commit.done().await
+    }
+}
