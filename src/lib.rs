@@ -22,6 +22,7 @@
 
 pub mod appliance;
 pub mod clock;
+pub mod config;
 pub mod credential;
 pub mod inventory;
 pub mod renewal;

@@ -6,6 +6,7 @@ mod appliance_bodies;
 mod appliance_hostile;
 mod appliance_reads;
 mod appliance_servers;
+mod config;
 mod inventory;
 mod judges;
 mod scripted;
