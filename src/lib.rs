@@ -27,6 +27,8 @@ pub mod credential;
 pub mod inventory;
 pub mod renewal;
 pub mod secrets;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod site;
 pub mod trust;
 pub mod x509;

@@ -13,6 +13,8 @@ mod scripted;
 mod secrets;
 mod secrets_keyring;
 mod secrets_sealed;
+#[cfg(feature = "simulator")]
+mod simulator;
 mod trust;
 mod x509;
 mod x509_memory;

@@ -1,0 +1,319 @@
+//! A believable Tenable OT Security appliance in this process.
+//!
+//! Owns a TLS server on the loopback interface that behaves as the appliance
+//! is known, or may be suspected, to behave: robots, GraphQL, REST v1, and
+//! synthetic devices computed from a seed. Shares no wire types with
+//! `appliance`, so that a misreading of the protocol cannot pass on both
+//! sides. Leaves out everything a person would configure on an appliance.
+//! Keeps all state in memory and touches no disk; when dropped or shut down
+//! its port is closed.
+
+mod behaviours;
+mod connection;
+mod details;
+mod devices;
+mod events;
+mod faults;
+mod graphql;
+mod listing;
+mod log;
+mod named;
+mod plugins;
+mod replies;
+mod rest;
+mod robots;
+mod state;
+mod tls;
+
+pub use behaviours::{
+    Accepts, Activation, AssetShape, BadCursor, Behaviours, CaList, DuplicateName, EndCursor, ErrorEnvelope,
+    Interfaces, KeyTypes, Listing, Refusal, Registrar, Registration, Removal, RoleGiven, TlsVersions, UnknownBehaviour,
+};
+pub use faults::{Fault, FaultKind};
+pub use log::Request;
+
+use crate::{
+    clock::{Clock as _, SystemClock},
+    x509::{Fingerprint, SpkiPin},
+};
+use http::StatusCode;
+use state::Shared;
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tls::ServerPair;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+/// The key of the simulator's server certificate.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum ServerKey {
+    /// ECDSA P-256, quick to make.
+    #[default]
+    EcdsaP256,
+    /// RSA 2048, as the appliance's own is likely to be.
+    Rsa2048,
+    /// Ed25519.
+    Ed25519,
+    /// A pair made elsewhere: the server is the same after a restart.
+    Given {
+        /// The certificate.
+        certificate_der: Vec<u8>,
+        /// Its private key, PKCS#8.
+        key_der: Vec<u8>,
+    },
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EcdsaP256 => "EcdsaP256",
+            Self::Rsa2048 => "Rsa2048",
+            Self::Ed25519 => "Ed25519",
+            Self::Given { .. } => "Given(***)",
+        })
+    }
+}
+
+/// How the simulator presents itself in TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Key, or a whole pair; with a given pair the other fields are not used.
+    pub key: ServerKey,
+    /// Subject alternative names, DNS or IP; may be empty (a bare common name).
+    pub names: Vec<String>,
+    /// The certificate ran out yesterday.
+    pub expired: bool,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self { key: ServerKey::default(), names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()], expired: false }
+    }
+}
+
+/// How to start a [`Simulator`].
+#[derive(Clone)]
+pub struct Options {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Number of devices, at most [`Options::MOST_DEVICES`].
+    pub devices: usize,
+    /// Some devices have names that attack whoever prints them: terminal
+    /// escapes, spreadsheet formulas, line breaks, 4 KiB of text.
+    pub hostile_names: bool,
+    /// Decides every synthetic value.
+    pub seed: u64,
+    /// The support token it accepts.
+    pub token: String,
+    /// The API key it accepts, if any.
+    pub api_key: Option<String>,
+    /// How it behaves at first.
+    pub behaviours: Behaviours,
+    /// Its server certificate.
+    pub tls: TlsOptions,
+    /// Time added to every reply.
+    pub latency: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            devices: 1_000,
+            hostile_names: false,
+            seed: 1,
+            token: "simulated-support-token".to_owned(),
+            api_key: None,
+            behaviours: Behaviours::default(),
+            tls: TlsOptions::default(),
+            latency: Duration::ZERO,
+        }
+    }
+}
+
+impl Options {
+    /// The largest plant that can be simulated.
+    pub const MOST_DEVICES: usize = 1_000_000;
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the token and not the API key: people also start this by hand.
+        f.debug_struct("Options")
+            .field("listen", &self.listen)
+            .field("devices", &self.devices)
+            .field("behaviours", &self.behaviours)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A robot as the simulator keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Robot {
+    /// UUID text.
+    pub id: String,
+    /// The name it was registered with.
+    pub name: String,
+    /// `AdminRole` or `ReaderRole`, after [`RoleGiven`].
+    pub role: String,
+    /// SHA-256 of its certificate.
+    pub fingerprint: Fingerprint,
+}
+
+/// A running simulator; dropping it closes its port and its connections.
+#[derive(Debug)]
+pub struct Simulator {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+/// Starts a simulator; it serves as soon as this returns.
+///
+/// Fails when the address cannot be bound, the server pair cannot be made or
+/// used, or too many devices are asked for.
+pub async fn start(options: Options) -> io::Result<Simulator> {
+    if options.devices > Options::MOST_DEVICES {
+        let message = format!("{} devices are more than {}", options.devices, Options::MOST_DEVICES);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let pair = ServerPair::make(&options.tls, SystemClock.now())?;
+    let listener = TcpListener::bind(options.listen).await?;
+    let address = listener.local_addr()?;
+    let (reboots, rebooted) = mpsc::unbounded_channel();
+    let shared = Shared::new(options, pair, reboots);
+    // A pair that cannot be used is an error now and not a silence later.
+    shared.pair().config(&shared)?;
+    let router = axum::Router::new()
+        .merge(robots::routes())
+        .merge(rest::routes())
+        .merge(graphql::routes())
+        .fallback(|| async { replies::html(StatusCode::OK, "Tenable OT Security") })
+        .method_not_allowed_fallback(|| async { replies::error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") })
+        .with_state(shared.clone());
+    let (stop, stopped) = watch::channel(false);
+    let accepting = tokio::spawn(connection::accept(listener, address, shared.clone(), router, rebooted, stopped));
+    Ok(Simulator { address, shared, stop, accepting })
+}
+
+impl Simulator {
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The server certificate presented to new connections, DER.
+    pub fn certificate_der(&self) -> Vec<u8> {
+        self.shared.pair().certificate_der
+    }
+
+    /// The same as PEM, for a CA file.
+    pub fn certificate_pem(&self) -> String {
+        pem_rfc7468::encode_string("CERTIFICATE", pem_rfc7468::LineEnding::LF, &self.certificate_der())
+            .unwrap_or_default()
+    }
+
+    /// The pin of the server's public key.
+    ///
+    /// # Panics
+    ///
+    /// Never: `start` would have refused a certificate that cannot be read.
+    pub fn pin(&self) -> SpkiPin {
+        SpkiPin::of_certificate(&self.certificate_der()).expect("rustls read this certificate at the start")
+    }
+
+    /// The requests so far, in the order their bodies were complete.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.log()
+    }
+
+    /// TCP connections accepted so far, whether TLS succeeded or not.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// The robots registered now, oldest first.
+    pub fn robots(&self) -> Vec<Robot> {
+        self.shared.robots(|record| record.robot.clone())
+    }
+
+    /// How many requests carried a bearer token, right or wrong.
+    pub fn tokens_seen(&self) -> usize {
+        self.shared.log().iter().filter(|request| request.bearer).count()
+    }
+
+    /// How many devices are listed when hidden ones are filtered out.
+    pub fn visible_devices(&self) -> usize {
+        self.shared.plant.devices().filter(|device| !device.hidden()).count()
+    }
+
+    /// How many plugins it lists.
+    pub fn plugins(&self) -> usize {
+        plugins::COUNT
+    }
+
+    /// How many events it lists.
+    pub fn events(&self) -> usize {
+        events::count(self.shared.plant)
+    }
+
+    /// How many plugin hits all devices have together, hidden ones included.
+    pub fn findings(&self) -> usize {
+        self.shared.plant.devices().map(|device| self::plugins::of_device(device).count()).sum()
+    }
+
+    /// Behaves like this from the next connection (TLS) and the next request (all else) on.
+    pub fn set_behaviours(&self, behaviours: Behaviours) {
+        self.shared.set_behaviours(behaviours);
+    }
+
+    /// Adds a fault that strikes once.
+    pub fn inject(&self, fault: Fault) {
+        self.shared.inject(fault);
+    }
+
+    /// Forgets every robot, as an appliance restored from an old backup.
+    pub fn forget_robots(&self) {
+        self.shared.retain_robots(|_| false);
+    }
+
+    /// New connections see a new server key and certificate.
+    ///
+    /// Fails when a key cannot be made; the old one is then kept.
+    pub fn replace_server_key(&self) -> io::Result<()> {
+        self.shared.replace_pair()
+    }
+
+    /// Ends every connection and refuses new ones for this long, then serves
+    /// again on the same port; returns when the port is closed.
+    pub async fn reboot(&self, down: Duration) {
+        drop(self.shared.reboot(down).await);
+    }
+
+    /// Closes the port and every connection, and waits until both are closed.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        // Only a panic of the accept loop can be reported here, and it is over either way.
+        let _ = (&mut self.accepting).await;
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
