@@ -27,8 +27,10 @@ pub mod credential;
 pub mod inventory;
 pub mod renewal;
 pub mod secrets;
+pub mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod site;
 pub mod trust;
+pub mod verify;
 pub mod x509;
