@@ -24,6 +24,7 @@ pub mod appliance;
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod export;
 pub mod inventory;
 pub mod renewal;
 pub mod secrets;
