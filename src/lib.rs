@@ -25,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod export;
+pub mod ingest;
 pub mod inventory;
 pub mod renewal;
 pub mod secrets;

@@ -7,6 +7,8 @@ mod appliance_hostile;
 mod appliance_reads;
 mod appliance_servers;
 mod config;
+#[cfg(feature = "simulator")]
+mod ingest;
 mod inventory;
 mod judges;
 mod scripted;
