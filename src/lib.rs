@@ -27,12 +27,14 @@ pub mod credential;
 pub mod export;
 pub mod ingest;
 pub mod inventory;
+pub mod lifecycle;
 pub mod renewal;
 pub mod secrets;
 pub mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod site;
+pub mod status;
 pub mod trust;
 pub mod verify;
 pub mod x509;
