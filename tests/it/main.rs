@@ -6,11 +6,29 @@ mod appliance_bodies;
 mod appliance_hostile;
 mod appliance_reads;
 mod appliance_servers;
+#[cfg(all(unix, feature = "simulator"))]
+mod bad_input;
+#[cfg(feature = "simulator")]
+mod behaviours;
 mod config;
 #[cfg(feature = "simulator")]
+mod contract;
+#[cfg(all(feature = "failpoints", feature = "simulator"))]
+mod crash;
+mod docs;
+#[cfg(feature = "simulator")]
 mod ingest;
+#[cfg(feature = "simulator")]
+mod invariants;
 mod inventory;
 mod judges;
+#[cfg(all(unix, feature = "simulator"))]
+mod leaks;
+#[cfg(feature = "simulator")]
+mod provision;
+#[cfg(feature = "simulator")]
+mod pytenable;
+mod ranks;
 mod scripted;
 mod secrets;
 mod secrets_keyring;
@@ -18,6 +36,8 @@ mod secrets_sealed;
 #[cfg(feature = "simulator")]
 mod simulator;
 mod trust;
+#[cfg(feature = "simulator")]
+mod world;
 mod x509;
 mod x509_memory;
 mod x509_openssl;

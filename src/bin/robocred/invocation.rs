@@ -1,0 +1,44 @@
+//! The command line as meant: what holds for the whole run.
+//!
+//! Owns the global settings once resolved. No command sees a global flag as it
+//! was typed.
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
+
+use crate::{
+    cli::{GlobalArgs, StoreChoice},
+    output::{Output, log},
+};
+
+/// One run of the program.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The configuration file that a flag named.
+    pub config: Option<PathBuf>,
+    /// The state directory that a flag named.
+    pub state_dir: Option<PathBuf>,
+    /// The secret store that was asked for.
+    pub store: Option<StoreChoice>,
+    /// How to speak.
+    pub output: Output,
+    /// Whether a person can be asked.
+    pub interactive: bool,
+}
+
+impl Invocation {
+    /// Resolves the global flags; begins the log.
+    pub fn resolve(global: GlobalArgs) -> Self {
+        let format = global.log_format.unwrap_or_default();
+        log::begin(format, global.verbose, global.quiet);
+        Self {
+            config: global.config,
+            state_dir: global.state_dir,
+            store: global.store,
+            output: Output::new(global.json, global.quiet, global.color.unwrap_or_default(), format),
+            interactive: !global.non_interactive && io::stdin().is_terminal(),
+        }
+    }
+}
