@@ -15,9 +15,10 @@ use time::OffsetDateTime;
 use crate::{
     appliance::{self, ConnectError, Connection, Deadlines, ReadApi, RobotsApi, Target},
     clock::Clock,
+    config::{Config, Paths},
     credential::{Record, SecretRef, plan::POST_TAKES},
     inventory::{self, Inventory},
-    secrets::{self, Secrets},
+    secrets::{self, SealPlaces, Secrets},
     site::{Endpoint, Proxy, Site, SiteName, TrustPolicy},
     trust::{self, Identity, Judge, Presented, Refusal},
     x509::{self, Certificate, KeyAlgorithm, PrivateKey, Profile, Validity},
@@ -276,6 +277,18 @@ pub async fn observe(site: &SiteName, endpoint: &Endpoint, proxy: Option<&Proxy>
         (Some(presented), _) => Ok(presented),
         (None, Err(source)) => Err(Error::Unreachable { site: site.to_string(), source }),
         (None, Ok(_)) => Err(Error::NoTrust { site: site.to_string() }),
+    }
+}
+
+/// Where the sealing key and the sealed files of a configuration are.
+#[must_use]
+pub fn seal_places(paths: &Paths, config: &Config) -> SealPlaces {
+    SealPlaces {
+        credential: paths.seal.credential.clone(),
+        key_file: config.seal_key_file.clone(),
+        passphrase_file: config.seal_passphrase_file.clone(),
+        default_key_file: paths.seal.default_key_file.clone(),
+        secrets_dir: paths.state_dir.join("secrets"),
     }
 }
 

@@ -205,14 +205,6 @@ pub enum Difference {
     },
 }
 
-impl Difference {
-    /// Whether the procedure must stop here: somebody else's certificate was registered.
-    #[must_use]
-    pub fn is_stop(&self) -> bool {
-        matches!(self, Self::Certificate { .. })
-    }
-}
-
 /// In what a reply differs from what was sent. Pure. What the reply leaves out
 /// does not differ.
 #[must_use]

@@ -21,19 +21,6 @@ impl Backoff {
         budget: Duration::from_secs(30),
     };
 
-    /// Probing after a lost answer: at 0, 0.5, 1, 2, 4 and 8 s.
-    pub const PROBES: Self = Self {
-        pauses: &[
-            Duration::ZERO,
-            Duration::from_millis(500),
-            Duration::from_millis(500),
-            Duration::from_secs(1),
-            Duration::from_secs(2),
-            Duration::from_secs(4),
-        ],
-        budget: Duration::from_secs(8),
-    };
-
     /// The time all tries may take together.
     #[must_use]
     pub fn budget(&self) -> Duration {
@@ -86,18 +73,6 @@ mod tests {
         check(0, s(0), Some(3600), None);
         check(3, s(23), None, None);
         check(0, Duration::MAX, None, None);
-    }
-
-    #[test]
-    fn probes_come_at_the_times_of_the_plan() {
-        let mut at = Duration::ZERO;
-        let mut times = Vec::new();
-        for tries in 0.. {
-            let Some(pause) = Backoff::PROBES.pause(tries, at, None) else { break };
-            at += pause;
-            times.push(at.as_millis());
-        }
-        assert_eq!(times, [0, 500, 1000, 2000, 4000, 8000]);
     }
 
     #[test]

@@ -163,8 +163,8 @@ impl Drive<'_> {
 }
 
 /// Keeps or lifts the attentions that a verification can judge: clocks that
-/// differ, an appliance that accepts any certificate, and one that refuses a
-/// credential before its end.
+/// differ, an appliance that shows another key, accepts any certificate, or
+/// refuses a credential before its end.
 ///
 /// # Errors
 /// Those of the inventory.
@@ -178,6 +178,7 @@ pub async fn note(
     let rows = [
         (Name::Clock, Ended::Warn, AttentionCode::ClockSkew),
         (Name::Control, Ended::Fail, AttentionCode::ControlAccepted),
+        (Name::Trust, Ended::Fail, AttentionCode::TrustChanged),
         (Name::Read, Ended::Fail, AttentionCode::Frozen),
     ];
     for (name, bad, code) in rows {
@@ -187,7 +188,9 @@ pub async fn note(
             Some(check) if check.ended == bad => {
                 inventory.raise(lock, id, code, &check.detail, check.hint.as_deref(), now).await?;
             }
-            Some(check) if check.ended == Ended::Pass => inventory.clear(lock, id, code, now).await?,
+            Some(check) if matches!(check.ended, Ended::Pass | Ended::Warn) => {
+                inventory.clear(lock, id, code, now).await?;
+            }
             _ => {}
         }
     }

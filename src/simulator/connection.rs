@@ -73,6 +73,7 @@ pub(super) async fn accept(
                 tokio::select! {
                     _ = stop.changed() => break,
                     () = async {
+                        // Dropped or said: both mean that the last reply is out.
                         let _ = reboot.last_words_said.await;
                         open.shutdown().await;
                         tokio::time::sleep(reboot.down).await;
@@ -112,6 +113,7 @@ async fn serve(tcp: TcpStream, shared: Arc<Shared>, router: Router) {
                 Some(down) => Some(shared.reboot(down).await),
                 None => None,
             };
+            // The client may be gone by then; how it ends is the script's point.
             let _ = script.run(tls).await;
             drop(rebooting);
         }
@@ -179,6 +181,7 @@ async fn answer(
 }
 
 async fn hand_over<T>(take_over: &mpsc::Sender<Script>, script: Script) -> T {
+    // Nobody takes over when the connection has ended already.
     let _ = take_over.send(script).await;
     // The connection is taken away from hyper, and this future dropped with it.
     std::future::pending().await

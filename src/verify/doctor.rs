@@ -19,6 +19,7 @@ use crate::{
     config::{self, Config, Paths, Problems},
     inventory::{self, Inventory},
     secrets::{self, Choice, SealPlaces},
+    session::seal_places,
     site::StoreKind,
 };
 use machine::FileSystem;
@@ -100,17 +101,6 @@ pub async fn doctor(
     add(disk(machine::free_space(&machine::nearest(&paths.state_dir))));
     add(swap(machine::swap_in_clear().as_deref()));
     checks
-}
-
-/// Where the sealing key and the sealed files of this configuration are.
-fn seal_places(paths: &Paths, config: &Config) -> SealPlaces {
-    SealPlaces {
-        credential: paths.seal.credential.clone(),
-        key_file: config.seal_key_file.clone(),
-        passphrase_file: config.seal_passphrase_file.clone(),
-        default_key_file: paths.seal.default_key_file.clone(),
-        secrets_dir: paths.state_dir.join("secrets"),
-    }
 }
 
 /// The file that the sealing key comes from, and what kind of file it is.

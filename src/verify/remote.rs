@@ -306,8 +306,7 @@ async fn judge_control(session: &Session<'_>, probe: Probe, used: ControlUse, st
         Ok(control) => {
             let probe = Some(probe_word(probe).to_owned());
             let seen = Observation { control: Some(control), probe, ..Observation::default() };
-            // What was seen is worth keeping, and nothing is decided by it alone.
-            let _ = session.inventory().observe(site, &seen, now).await;
+            keep(session, &seen).await;
             match control {
                 Control::Refused => steps.add(Name::Control, Ended::Pass, "an unregistered certificate is refused"),
                 Control::Accepted => {
@@ -370,6 +369,13 @@ async fn observe(session: &Session<'_>, presented: &Presented, login: Option<&Lo
         clock_skew: skew,
         ..Observation::default()
     };
-    // An observation grants nothing; a read-only inventory loses nothing by missing it.
-    let _ = session.inventory().observe(&session.site().name, &seen, session.now()).await;
+    keep(session, &seen).await;
+}
+
+/// Keeps what was seen. It grants nothing, so where it cannot be kept the
+/// verification goes on, and says so.
+async fn keep(session: &Session<'_>, seen: &Observation) {
+    if let Err(error) = session.inventory().observe(&session.site().name, seen, session.now()).await {
+        tracing::warn!(%error, "what was seen of the appliance could not be kept");
+    }
 }

@@ -7,7 +7,8 @@ use robocred::{
     clock::{Clock as _, SystemClock},
     config::{Config, Environment, Paths},
     inventory::{Inventory, SiteLock},
-    secrets::{self, Choice, SealPlaces, Secrets},
+    secrets::{self, Choice, Secrets},
+    session,
     site::{RobotId, Site, SiteName, StoreKind},
 };
 use time::OffsetDateTime;
@@ -81,7 +82,9 @@ impl Opened {
         invocation: &Invocation,
         recorded: Option<StoreKind>,
     ) -> Result<Secrets, CommandError> {
-        let opened = secrets::open(self.choice, recorded, self.paths.system, &self.seal_places()).await?;
+        let opened =
+            secrets::open(self.choice, recorded, self.paths.system, &session::seal_places(&self.paths, &self.config))
+                .await?;
         if let Some(notice) = opened.notice {
             invocation.output.note(&notice);
             let _ = self.notice.set(notice);
@@ -92,17 +95,6 @@ impl Opened {
     /// What the choice of the store had to say, for the JSON document.
     pub fn notice(&self) -> Option<&str> {
         self.notice.get().map(String::as_str)
-    }
-
-    /// Where sealed secrets and their key rest.
-    pub fn seal_places(&self) -> SealPlaces {
-        SealPlaces {
-            credential: self.paths.seal.credential.clone(),
-            key_file: self.config.seal_key_file.clone(),
-            passphrase_file: self.config.seal_passphrase_file.clone(),
-            default_key_file: self.paths.seal.default_key_file.clone(),
-            secrets_dir: self.paths.state_dir.join("secrets"),
-        }
     }
 
     /// The right to change a site.

@@ -1,3 +1,5 @@
+//! The layout in a directory: modes, foreign names, the switch, full disks.
+
 use std::{
     fs as disk,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},

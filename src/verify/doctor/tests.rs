@@ -1,3 +1,5 @@
+//! Each look of `doctor`, in each of its outcomes.
+
 use std::{
     fs as disk,
     os::unix::fs::{PermissionsExt, symlink},

@@ -27,7 +27,7 @@ use crate::{
     opened::{Opened, absolute, now},
     output::{
         clean,
-        json::{Action, Export, Form, Plan, Results, RobotPlan},
+        json::{Action, Export, Plan, Results, RobotPlan},
         results::{self, about},
     },
 };
@@ -153,17 +153,7 @@ fn results(site: &Site, record: &Record, delivered: export::Delivered) -> Result
     let form = export::Form::new(&site.endpoint, site.trust.as_ref(), record, &delivered.dir);
     let mut result = about(&record.id.robot, Action::Unchanged, Some(record));
     result.exports.push(Export { dir: delivered.dir, files: delivered.files });
-    Results {
-        results: vec![result],
-        form: Some(Form {
-            url: form.url,
-            robot_name: form.robot_name,
-            private_key_file: form.private_key_file,
-            certificate_file: form.certificate_file,
-            verify_ssl: form.verify_ssl,
-        }),
-        warnings: Vec::new(),
-    }
+    Results { results: vec![result], form: Some(form), warnings: Vec::new() }
 }
 
 /// Shows what was written, then the form.
@@ -176,15 +166,8 @@ pub fn show(body: &Results, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Shows the fields of a connector's form, as that connector calls them.
-fn show_form(connector: Connector, form: &Form, out: &mut dyn Write) -> io::Result<()> {
+fn show_form(connector: Connector, form: &export::Form, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nIn {}'s form:", connector.name())?;
-    let form = export::Form {
-        url: form.url.clone(),
-        robot_name: form.robot_name.clone(),
-        private_key_file: form.private_key_file.clone(),
-        certificate_file: form.certificate_file.clone(),
-        verify_ssl: form.verify_ssl,
-    };
     form.fields(connector)
         .into_iter()
         .try_for_each(|(label, value)| writeln!(out, "  {label:<17} {}", clean::line(&value)))
@@ -197,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_form_is_what_a_person_types_in() {
-        let form = Form {
+        let form = export::Form {
             url: "https://10.20.0.5".into(),
             robot_name: "lucidum-g2".into(),
             private_key_file: "/srv/key.pem".into(),

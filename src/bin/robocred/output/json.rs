@@ -8,6 +8,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use robocred::export;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -104,8 +105,8 @@ pub struct Error {
 pub struct Results {
     pub results: Vec<RobotResult>,
     /// Only `export` fills in a form.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub form: Option<Form>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "form")]
+    pub form: Option<export::Form>,
     /// What a person should know about the run, for example which secret store was taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -142,13 +143,22 @@ pub struct Export {
 }
 
 /// What a person types into a connector's form.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Serialize)]
+#[serde(remote = "export::Form")]
 pub struct Form {
     pub url: String,
     pub robot_name: String,
     pub private_key_file: PathBuf,
     pub certificate_file: PathBuf,
     pub verify_ssl: bool,
+}
+
+/// `remote` has no form for `Option`.
+fn form<S: Serializer>(form: &Option<export::Form>, serializer: S) -> Result<S::Ok, S::Error> {
+    match form {
+        Some(form) => Form::serialize(form, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The body of every `--dry-run`.
