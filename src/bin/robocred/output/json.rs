@@ -154,6 +154,7 @@ pub struct Form {
 }
 
 /// `remote` has no form for `Option`.
+#[allow(clippy::ref_option, reason = "the signature that serde calls")]
 fn form<S: Serializer>(form: &Option<export::Form>, serializer: S) -> Result<S::Ok, S::Error> {
     match form {
         Some(form) => Form::serialize(form, serializer),
