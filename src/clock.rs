@@ -1,11 +1,12 @@
 //! The current time, read in this one place.
 //!
-//! Owns the [`Clock`] trait and its two implementations. Everything else that
+//! Owns the [`Clock`] trait and its two implementations, and what it means when
+//! another clock differs from ours. Everything else that
 //! judges a date is told what time it is, so that it can be tested with any
 //! date. Reading the clock cannot fail; what it says can be wrong, which
 //! `verify` reports by comparing it with the appliance's own clock.
 
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use time::{Duration, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// A moment as people and programs are shown it: RFC 3339, UTC, whole seconds.
 #[must_use]
@@ -13,6 +14,36 @@ pub fn rfc3339(time: OffsetDateTime) -> String {
     let whole = time.to_offset(UtcOffset::UTC).truncate_to_second();
     // Only years past 9999 cannot be written so, and no certificate of ours ends there.
     whole.format(&Rfc3339).unwrap_or_else(|_| whole.to_string())
+}
+
+/// How another clock stands to ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// As close as clocks are that nobody compares.
+    Close,
+    /// More than five minutes apart: somebody should look at it.
+    Skewed,
+    /// More than a day apart: nothing is decided by ours any more.
+    Apart,
+}
+
+impl Agreement {
+    /// What a difference means, whichever clock is ahead.
+    #[must_use]
+    pub fn of(skew: Duration) -> Self {
+        match skew.abs() {
+            skew if skew > Duration::DAY => Self::Apart,
+            skew if skew > Duration::minutes(5) => Self::Skewed,
+            _ => Self::Close,
+        }
+    }
+}
+
+/// Whether a moment has passed by our clock and by theirs. `false` where theirs
+/// is not known: nothing that cannot be undone is done by our clock alone.
+#[must_use]
+pub fn passed_by_both(moment: OffsetDateTime, ours: OffsetDateTime, theirs: Option<OffsetDateTime>) -> bool {
+    ours > moment && theirs.is_some_and(|theirs| theirs > moment)
 }
 
 /// A source of the current time.
@@ -39,5 +70,45 @@ pub struct FixedClock(pub OffsetDateTime);
 impl Clock for FixedClock {
     fn now(&self) -> OffsetDateTime {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn differences_are_judged_whichever_clock_is_ahead() {
+        for (skew, expected) in [
+            (Duration::ZERO, Agreement::Close),
+            (Duration::minutes(5), Agreement::Close),
+            (Duration::minutes(5) + Duration::MILLISECOND, Agreement::Skewed),
+            (Duration::DAY, Agreement::Skewed),
+            (Duration::DAY + Duration::MILLISECOND, Agreement::Apart),
+            (Duration::days(3650), Agreement::Apart),
+            (Duration::MAX, Agreement::Apart),
+        ] {
+            assert_eq!((Agreement::of(skew), Agreement::of(-skew)), (expected, expected), "{skew}");
+        }
+        assert_eq!(Agreement::of(Duration::MIN), Agreement::Apart);
+    }
+
+    #[test]
+    fn nothing_has_passed_by_one_clock_alone() {
+        let moment = datetime!(2027-01-01 0:00 UTC);
+        let (before, after) = (moment - Duration::DAY, moment + Duration::DAY);
+        for (ours, theirs, passed) in [
+            (before, None, false),
+            (after, None, false),
+            (before, Some(after), false),
+            (after, Some(before), false),
+            (moment, Some(after), false),
+            (after, Some(moment), false),
+            (after, Some(after), true),
+        ] {
+            assert_eq!(passed_by_both(moment, ours, theirs), passed, "{ours} {theirs:?}");
+        }
     }
 }

@@ -181,6 +181,24 @@ impl RenewalWindow {
         now >= self.due_at
     }
 
+    /// From here on a person is asked for a support token that will be needed
+    /// once the window opens: getting one takes days. May lie before the
+    /// certificate's first second.
+    #[must_use]
+    pub fn warns_at(&self, token_lead: Duration) -> OffsetDateTime {
+        self.due_at.saturating_sub(token_lead)
+    }
+
+    /// Whether the floor allows an automatic re-issue at `now`, whatever is due.
+    ///
+    /// A promotion that lies further ahead than the floor was written down by a
+    /// clock that ran wrong, and holds nothing back: rotation would rest for
+    /// as long as that clock was ahead.
+    #[must_use]
+    pub fn may_reissue(&self, last_promotion: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+        last_promotion.is_none_or(|at| (now - at).abs() >= self.floor)
+    }
+
     /// Whether the certificate has ended at `now`; its last second still counts as valid.
     #[must_use]
     pub fn is_expired(&self, now: OffsetDateTime) -> bool {

@@ -127,6 +127,90 @@ fn the_default_is_due_after_two_thirds_and_up_to_a_twentieth_earlier() {
 }
 
 #[test]
+fn calendars_hold_no_surprises() {
+    #[track_caller]
+    fn check(made: OffsetDateTime, days: u16, renew_before: &str, due_at: OffsetDateTime, not_after: OffsetDateTime) {
+        let validity = Validity::of_days(made, days).unwrap();
+        let policy = RenewalPolicy::new(renew_before.parse().unwrap(), days).unwrap();
+        let window = policy.window(validity, fingerprint(0));
+        assert_eq!((window.due_at, window.not_after), (due_at, not_after));
+    }
+    // Over the 29th of February, made and due on one, and in a century that has none.
+    check(
+        datetime!(2027-09-01 0:00 UTC),
+        365,
+        "90d",
+        datetime!(2028-05-31 23:59:59 UTC),
+        datetime!(2028-08-29 23:59:59 UTC),
+    );
+    check(
+        datetime!(2028-02-29 12:00 UTC),
+        365,
+        "1/5",
+        datetime!(2028-12-16 11:59:59 UTC),
+        datetime!(2029-02-27 11:59:59 UTC),
+    );
+    check(
+        datetime!(2028-02-10 0:00 UTC),
+        30,
+        "9d",
+        datetime!(2028-02-29 23:59:59 UTC),
+        datetime!(2028-03-09 23:59:59 UTC),
+    );
+    check(
+        datetime!(2100-02-02 0:00 UTC),
+        30,
+        "1d",
+        datetime!(2100-03-01 23:59:59 UTC),
+        datetime!(2100-03-02 23:59:59 UTC),
+    );
+    // Over the end of 32-bit time, 2038-01-19 03:14:07.
+    check(
+        datetime!(2038-01-18 3:14:08 UTC),
+        2,
+        "12h",
+        datetime!(2038-01-19 10:26:07 UTC),
+        datetime!(2038-01-19 22:26:07 UTC),
+    );
+    check(
+        datetime!(2037-06-01 0:00 UTC),
+        365,
+        "1/3",
+        datetime!(2038-01-29 7:59:59 UTC),
+        datetime!(2038-05-30 23:59:59 UTC),
+    );
+}
+
+#[test]
+fn a_needed_token_is_asked_for_that_long_before() {
+    let due_at = datetime!(2027-01-31 0:00 UTC);
+    let window = RenewalWindow { due_at, not_after: datetime!(2027-06-01 0:00 UTC), floor: Duration::DAY };
+    assert_eq!(window.warns_at(Duration::days(30)), datetime!(2027-01-01 0:00 UTC));
+    assert_eq!(window.warns_at(Duration::ZERO), due_at);
+    // Longer than any certificate lives, and longer than time is counted.
+    assert_eq!(window.warns_at(Duration::days(36_525)), datetime!(1927-01-31 0:00 UTC));
+    assert!(window.warns_at(Duration::MAX) < due_at);
+}
+
+#[test]
+fn the_floor_is_kept_whatever_is_due() {
+    #[track_caller]
+    fn check(since_promotion: Option<Duration>, may: bool) {
+        let now = datetime!(2027-03-01 0:00 UTC);
+        let window = RenewalWindow { due_at: now, not_after: now, floor: Duration::hours(5) };
+        assert_eq!(window.may_reissue(since_promotion.map(|passed| now - passed), now), may);
+    }
+    check(None, true);
+    check(Some(Duration::ZERO), false);
+    check(Some(Duration::hours(5) - Duration::SECOND), false);
+    check(Some(Duration::hours(5)), true);
+    check(Some(Duration::days(365)), true);
+    // Written down by a clock that was ahead: by little it counts, by much it says nothing.
+    check(Some(-Duration::hours(1)), false);
+    check(Some(-Duration::days(3650)), true);
+}
+
+#[test]
 fn days_left_are_rounded_down_and_negative_exactly_when_expired() {
     #[track_caller]
     fn check(until_the_end: Duration, days_left: i64) {
@@ -202,6 +286,9 @@ proptest! {
         prop_assert!(renewal.is_due(renewal.due_at) && !renewal.is_due(renewal.due_at - Duration::NANOSECOND));
         prop_assert!(!renewal.is_expired(renewal.due_at));
         prop_assert_eq!(renewal, policy.window(validity, fingerprint(head)));
+        // The warning comes before what it warns of, and the floor never lasts past the end.
+        prop_assert!(renewal.warns_at(Duration::seconds(seconds)) <= renewal.due_at);
+        prop_assert!(!renewal.may_reissue(Some(now), now) && renewal.may_reissue(Some(now), renewal.not_after));
         // A new credential is never due at once, so that nothing turns in circles.
         prop_assert!(validity.contains(now) && !renewal.is_due(validity.not_before + renewal.floor));
     }
