@@ -18,7 +18,8 @@ pub use fingerprint::{Fingerprint, SpkiPin};
 pub use inspect::{Facts, MAX_CERTIFICATE, inspect};
 pub use key::{KeyAlgorithm, PrivateKey, warm_up};
 pub use pem::{
-    MAX_PEM, certificate_from_pem, certificate_to_pem, key_belongs_to, private_key_from_pem, private_key_to_pem,
+    MAX_PEM, certificate_from_pem, certificate_of_key, certificate_to_pem, key_belongs_to, private_key_from_pem,
+    private_key_to_pem,
 };
 
 /// Why a key or a certificate could not be made or read.

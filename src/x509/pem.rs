@@ -1,9 +1,11 @@
 //! PEM in and out, and whether a key belongs to a certificate.
 //!
-//! Each file holds one thing: a certificate file with a key in it is refused,
-//! because a certificate is what gets uploaded and mailed around. Reading a key
-//! leaves one trace that cannot be wiped from here: `rustls-pki-types` frees
-//! its buffer of base64 text as it is. Keys are read from PEM by `import` only.
+//! What is about to be sent is read strictly: a certificate with a key beside
+//! it is refused, because a certificate is what gets uploaded and mailed around.
+//! A pair that is taken over is looked for in whatever files a person has.
+//! Reading a key leaves one trace that cannot be wiped from here:
+//! `rustls-pki-types` frees its buffer of base64 text as it is. Keys are read
+//! from PEM by `import` only.
 
 use pem_rfc7468::LineEnding;
 use rustls_pki_types::pem::{PemObject, SectionKind};
@@ -28,8 +30,29 @@ pub fn certificate_to_pem(certificate: &Certificate) -> String {
 /// [`Error::WrongPem`] if it holds something else (a key, several
 /// certificates, nothing); [`Error::BadPem`] or [`Error::BadCertificate`] if it is damaged.
 pub fn certificate_from_pem(pem: &[u8]) -> Result<Certificate, Error> {
-    let mut der = only_section(pem, "one CERTIFICATE", |kind| kind == SectionKind::Certificate)?;
-    Certificate::from_der(std::mem::take(&mut *der))
+    match (sections(pem)?.as_mut_slice(), labels(pem).len()) {
+        ([(SectionKind::Certificate, der)], 1) => Certificate::from_der(std::mem::take(&mut **der)),
+        _ => Err(wrong(pem, "one CERTIFICATE")),
+    }
+}
+
+/// Reads, of the certificates in the text, the one that `key` belongs to; what
+/// else is there (the key itself, a chain) is left alone.
+///
+/// # Errors
+/// [`Error::WrongPem`] without any certificate; [`Error::PairMismatch`], naming
+/// the first, where none is the key's; [`Error::BadPem`] or
+/// [`Error::BadCertificate`] if one is damaged.
+pub fn certificate_of_key(pem: &[u8], key: &PrivateKey) -> Result<Certificate, Error> {
+    let mut certificates = Vec::new();
+    for (kind, mut der) in sections(pem)? {
+        if kind == SectionKind::Certificate {
+            certificates.push(Certificate::from_der(std::mem::take(&mut *der))?);
+        }
+    }
+    let own = certificates.iter().position(|certificate| key_belongs_to(key, certificate).is_ok()).unwrap_or(0);
+    let certificate = certificates.into_iter().nth(own).ok_or_else(|| wrong(pem, "a CERTIFICATE"))?;
+    key_belongs_to(key, &certificate).map(|()| certificate)
 }
 
 /// The key as unencrypted PKCS#8 PEM text with LF line ends, wiped when dropped.
@@ -44,7 +67,8 @@ pub fn private_key_to_pem(key: &PrivateKey) -> Result<Zeroizing<String>, Error> 
 }
 
 /// Reads PEM text that holds one unencrypted private key, PKCS#8 (`PRIVATE
-/// KEY`), SEC1 (`EC PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`), and nothing else.
+/// KEY`), SEC1 (`EC PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`); certificates
+/// beside it are left alone.
 ///
 /// # Errors
 /// [`Error::EncryptedKey`]; [`Error::WrongPem`] if it holds something else;
@@ -54,10 +78,15 @@ pub fn private_key_from_pem(pem: &[u8]) -> Result<PrivateKey, Error> {
     if lines(pem).any(|line| encrypted.iter().any(|mark| line.starts_with(mark.as_bytes()))) {
         return Err(Error::EncryptedKey);
     }
-    let der = only_section(pem, "one PRIVATE KEY", |kind| {
+    let mut keys = sections(pem)?;
+    keys.retain(|(kind, _)| {
         matches!(kind, SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey)
-    })?;
-    PrivateKey::from_pkcs8_der(der)
+    });
+    let others = labels(pem).into_iter().filter(|label| label != "CERTIFICATE").count();
+    match (keys.pop(), others) {
+        (Some((_, der)), 1) => PrivateKey::from_pkcs8_der(der),
+        _ => Err(wrong(pem, "one PRIVATE KEY")),
+    }
 }
 
 /// Whether the key is the private half of the certificate's public key.
@@ -69,27 +98,28 @@ pub fn key_belongs_to(key: &PrivateKey, certificate: &Certificate) -> Result<(),
     if certificate == key { Ok(()) } else { Err(Error::PairMismatch { certificate, key }) }
 }
 
-/// The bytes of the one section in the text, if it is of a kind asked for.
-fn only_section(
-    pem: &[u8],
-    expected: &'static str,
-    wanted: impl Fn(SectionKind) -> bool,
-) -> Result<Zeroizing<Vec<u8>>, Error> {
+/// What a section says it is, and its bytes, wiped when dropped.
+type Section = (SectionKind, Zeroizing<Vec<u8>>);
+
+/// The sections of the text that the parser knows.
+fn sections(pem: &[u8]) -> Result<Vec<Section>, Error> {
     if pem.len() > MAX_PEM {
         return Err(Error::BadPem { reason: "it is longer than 64 KiB" });
     }
+    <(SectionKind, Vec<u8>)>::pem_slice_iter(pem)
+        .map(|section| match section {
+            Ok((kind, der)) => Ok((kind, Zeroizing::new(der))),
+            // The parser's error may quote the text.
+            Err(_) => Err(Error::BadPem { reason: "its base64 or its last line is not valid" }),
+        })
+        .collect()
+}
+
+/// The text holds something else than what was asked for.
+fn wrong(pem: &[u8], expected: &'static str) -> Error {
     let labels = labels(pem);
-    let mut found = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        // The parser's error may quote the text.
-        let (kind, der) = section.map_err(|_| Error::BadPem { reason: "its base64 or its last line is not valid" })?;
-        found.push((kind, Zeroizing::new(der)));
-    }
-    match found.pop() {
-        Some((kind, der)) if labels.len() == 1 && found.is_empty() && wanted(kind) => Ok(der),
-        _ if labels.is_empty() => Err(Error::WrongPem { expected, found: "nothing".to_owned() }),
-        _ => Err(Error::WrongPem { expected, found: labels.join(", ") }),
-    }
+    let found = if labels.is_empty() { "nothing".to_owned() } else { labels.join(", ") };
+    Error::WrongPem { expected, found }
 }
 
 /// What the text says it holds, also where the parser knows nothing of it.
@@ -188,10 +218,32 @@ mod tests {
         let wanted = "one PRIVATE KEY";
         check(read(""), wanted, "nothing");
         check(read(&certificate), wanted, "CERTIFICATE");
-        check(read(&format!("{key}{certificate}")), wanted, "PRIVATE KEY, CERTIFICATE");
+        check(read(&format!("{key}{certificate}{key}")), wanted, "PRIVATE KEY, CERTIFICATE, PRIVATE KEY");
         check(read(&format!("{key}{key}")), wanted, "PRIVATE KEY, PRIVATE KEY");
+        check(read(&format!("{key}{}", other("PUBLIC KEY"))), wanted, "PRIVATE KEY, PUBLIC KEY");
         check(read(&other("OPENSSH PRIVATE KEY")), wanted, "OPENSSH PRIVATE KEY");
         check(read(&other("PUBLIC KEY")), wanted, "PUBLIC KEY");
+    }
+
+    #[test]
+    fn a_pair_is_found_among_other_things() {
+        let ((key, certificate), (other_key, other)) = (pair(), pair());
+        let own = certificate_to_pem(&certificate);
+        let other = certificate_to_pem(&other);
+        let key_text = private_key_to_pem(&key).unwrap().to_string();
+        for text in [format!("{key_text}{own}"), format!("{other}{own}{key_text}"), own.clone()] {
+            assert_eq!(certificate_of_key(text.as_bytes(), &key).unwrap(), certificate, "{text}");
+        }
+        let read = private_key_from_pem(format!("{own}{key_text}{other}").as_bytes()).unwrap();
+        assert_eq!(read.spki_pin(), key.spki_pin());
+        match certificate_of_key(format!("{own}{own}").as_bytes(), &other_key) {
+            Err(Error::PairMismatch { certificate, key: pin }) => {
+                assert_eq!((certificate, pin), (key.spki_pin(), other_key.spki_pin()));
+            }
+            found => panic!("{found:?}"),
+        }
+        let none = certificate_of_key(key_text.as_bytes(), &key);
+        assert!(matches!(none, Err(Error::WrongPem { found, .. }) if found == "PRIVATE KEY"));
     }
 
     #[test]
