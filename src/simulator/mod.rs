@@ -168,6 +168,16 @@ pub struct Robot {
     pub fingerprint: Fingerprint,
 }
 
+/// The robots of one moment, in full.
+#[derive(Clone)]
+pub struct Backup(Vec<state::Record>);
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|record| &record.robot)).finish()
+    }
+}
+
 /// A running simulator; dropping it closes its port and its connections.
 #[derive(Debug)]
 pub struct Simulator {
@@ -276,9 +286,20 @@ impl Simulator {
         self.shared.plant.devices().map(|device| self::plugins::of_device(device).count()).sum()
     }
 
-    /// Behaves like this from the next connection (TLS) and the next request (all else) on.
+    /// Behaves like this from the next connection (TLS) and the next request (all else) on;
+    /// what it counted (registrations, the use of its token) begins anew.
     pub fn set_behaviours(&self, behaviours: Behaviours) {
         self.shared.set_behaviours(behaviours);
+    }
+
+    /// Sets the appliance's clock this many seconds ahead of ours; nothing else changes.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.shared.set_clock_ahead(seconds);
+    }
+
+    /// Removes a robot, as a person does on the appliance's own screen; an unknown id is ignored.
+    pub fn remove_robot(&self, id: &str) {
+        self.shared.retain_robots(|robot| robot.id != id);
     }
 
     /// Adds a fault that strikes once.
@@ -286,9 +307,34 @@ impl Simulator {
         self.shared.inject(fault);
     }
 
+    /// Takes back every fault that has not struck yet.
+    pub fn clear_faults(&self) {
+        self.shared.clear_faults();
+    }
+
+    /// The robots of this moment, for [`Simulator::restore`].
+    pub fn backup(&self) -> Backup {
+        Backup(self.shared.backup())
+    }
+
+    /// Has the robots of an earlier moment again, and no others.
+    pub fn restore(&self, backup: &Backup) {
+        self.shared.restore(backup.0.clone());
+    }
+
     /// Forgets every robot, as an appliance restored from an old backup.
     pub fn forget_robots(&self) {
         self.shared.retain_robots(|_| false);
+    }
+
+    /// Forgets one robot, as if somebody had removed it there.
+    pub fn forget_robot(&self, name: &str) {
+        self.shared.retain_robots(|robot| robot.name != name);
+    }
+
+    /// Forgets the robot with this certificate, as one that somebody removed.
+    pub fn forget(&self, fingerprint: Fingerprint) {
+        self.shared.retain_robots(|robot| robot.fingerprint != fingerprint);
     }
 
     /// New connections see a new server key and certificate.

@@ -24,12 +24,26 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 /// A registered robot and what decides whether it is let in.
+#[derive(Clone)]
 pub(super) struct Record {
     pub robot: Robot,
     pub certificate_pem: String,
     pub certificate: Certificate,
     registered: Instant,
     refused: u32,
+    /// Let in once and for all: what activation means later is for later robots.
+    active: bool,
+}
+
+impl Record {
+    fn is_active(&self, activation: Activation) -> bool {
+        self.active
+            || match activation {
+                Activation::AtOnce => true,
+                Activation::AfterRefusals(refusals) => self.refused >= refusals,
+                Activation::After(wait) => self.registered.elapsed() >= wait,
+            }
+    }
 }
 
 struct Changing {
@@ -135,6 +149,11 @@ impl Shared {
         let mut changing = self.lock();
         changing.behaviours = behaviours;
         changing.registrations = 0;
+        changing.token_used = false;
+    }
+
+    pub(super) fn set_clock_ahead(&self, seconds: i64) {
+        self.lock().behaviours.clock_ahead = seconds;
     }
 
     /// The appliance's own idea of the time.
@@ -175,15 +194,9 @@ impl Shared {
         let mut changing = self.lock();
         let activation = changing.behaviours.activation;
         let record = changing.robots.iter_mut().find(|record| record.robot.fingerprint == fingerprint)?;
-        let active = match activation {
-            Activation::AtOnce => true,
-            Activation::AfterRefusals(refusals) => {
-                let active = record.refused >= refusals;
-                record.refused += u32::from(!active);
-                active
-            }
-            Activation::After(wait) => record.registered.elapsed() >= wait,
-        };
+        let active = record.is_active(activation);
+        record.refused += u32::from(!active);
+        record.active = active;
         let validity = record.certificate.validity();
         (active && validity.not_before <= now && now <= validity.not_after).then(|| record.robot.clone())
     }
@@ -243,6 +256,7 @@ impl Shared {
             certificate,
             registered: Instant::now(),
             refused: 0,
+            active: false,
         });
         changing.token_used |= changing.behaviours.registrar == Registrar::TokenOnce;
         robot
@@ -258,6 +272,16 @@ impl Shared {
         self.lock().robots.iter().map(read).collect()
     }
 
+    /// The robots of this moment, to come back to.
+    pub(super) fn backup(&self) -> Vec<Record> {
+        self.lock().robots.clone()
+    }
+
+    /// Back to the robots of an earlier moment.
+    pub(super) fn restore(&self, robots: Vec<Record>) {
+        self.lock().robots = robots;
+    }
+
     // -- log and faults --
 
     pub(super) fn record(&self, request: Request) {
@@ -270,6 +294,10 @@ impl Shared {
 
     pub(super) fn inject(&self, fault: Fault) {
         self.lock().faults.push(fault);
+    }
+
+    pub(super) fn clear_faults(&self) {
+        self.lock().faults.clear();
     }
 
     /// The fault for a request on this path, if one is due; each strikes once.
