@@ -14,6 +14,7 @@
 mod edit;
 mod environment;
 mod file;
+mod machine;
 mod paths;
 mod problem;
 mod read;

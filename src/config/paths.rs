@@ -62,6 +62,8 @@ pub struct Paths {
     pub seal: Seal,
     /// The system's state directory, if it holds something and is not the one in use.
     pub other_system_inventory: Option<PathBuf>,
+    /// Which machine this is: a digest of its id, in hex; `None` where it has none.
+    pub machine: Option<String>,
 }
 
 impl Paths {
@@ -151,6 +153,7 @@ impl System<'_> {
             state_dir,
             state_origin,
             system,
+            machine: super::machine::digest_of_id(self.root),
         })
     }
 

@@ -132,6 +132,12 @@ impl SecretRef {
         Self(format!("{store_id}/{site}/token"))
     }
 
+    /// The slot of a state directory's anchor, which is no secret and rests where secrets do.
+    #[must_use]
+    pub fn anchor(store_id: &str) -> Self {
+        Self(format!("{store_id}/anchor"))
+    }
+
     /// A slot read back from the inventory.
     #[must_use]
     pub fn from_inventory(text: String) -> Self {

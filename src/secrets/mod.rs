@@ -53,6 +53,21 @@ pub trait SecretStore: Send + Sync {
 
     /// Removes what is in `slot`. That nothing is there is success.
     fn remove(&self, slot: &SecretRef) -> Result<(), Error>;
+
+    /// The anchor of a state directory, which is no secret; `None` where there is none.
+    ///
+    /// It rests outside the state directory, so that a copy of that one alone does not bring it along.
+    fn anchor(&self, store_id: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        match self.read(&SecretRef::anchor(store_id)) {
+            Err(Error::NotFound { .. }) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// Puts `anchor` in the place of the one before.
+    fn set_anchor(&self, store_id: &str, anchor: &[u8]) -> Result<(), Error> {
+        self.put(&SecretRef::anchor(store_id), "robocred: state of the inventory (not a secret)", anchor)
+    }
 }
 
 /// A secret store for async code: every call runs on a thread where blocking is allowed.
@@ -88,6 +103,18 @@ impl Secrets {
     pub async fn remove(&self, slot: &SecretRef) -> Result<(), Error> {
         let slot = slot.clone();
         self.run(move |store| store.remove(&slot)).await
+    }
+
+    /// [`SecretStore::anchor`].
+    pub async fn anchor(&self, store_id: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let store_id = store_id.to_owned();
+        self.run(move |store| store.anchor(&store_id)).await
+    }
+
+    /// [`SecretStore::set_anchor`].
+    pub async fn set_anchor(&self, store_id: &str, anchor: &[u8]) -> Result<(), Error> {
+        let (store_id, anchor) = (store_id.to_owned(), anchor.to_vec());
+        self.run(move |store| store.set_anchor(&store_id, &anchor)).await
     }
 
     async fn run<T: Send + 'static>(

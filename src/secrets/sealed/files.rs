@@ -116,10 +116,12 @@ pub(super) fn create_once(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// Removes what killed runs of [`create_once`] left beside a file that is there
 /// now: copies of a key, perhaps of the one in use.
 pub(super) fn tidy(path: &Path) -> Result<(), Error> {
-    for leftover in leftovers(path)? {
-        unlink(&leftover)?;
+    let leftovers = leftovers(path)?;
+    if !leftovers.is_empty() {
+        // The killed run may not have come to make the file's own name durable.
+        sync_directory(directory_of(path))?;
     }
-    Ok(())
+    leftovers.iter().try_for_each(|leftover| unlink(leftover).map(drop))
 }
 
 /// Removes `path`, and what a killed [`replace`] of it may have left.
@@ -133,13 +135,15 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
     if removed || !leftovers.is_empty() { sync_directory(directory) } else { Ok(()) }
 }
 
-/// Makes a directory and what is missing above it, for the owner only.
+/// Makes a directory and what is missing above it, for the owner only; durable
+/// on return, also where a run that was killed had only made it.
 pub(super) fn create_directory(path: &Path) -> Result<(), Error> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(io(path, "create"))
+    builder.create(path).map_err(io(path, "create"))?;
+    sync_way(path)
 }
 
 /// The files of a directory; none if it is not there.
@@ -222,6 +226,20 @@ fn sync_directory(directory: &Path) -> Result<(), Error> {
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps, reason = "the other platform's can fail")]
 fn sync_directory(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Makes the way to a directory durable.
+fn sync_way(directory: &Path) -> Result<(), Error> {
+    for above in directory.ancestors().skip(1) {
+        // What cannot be opened, or has no syncs, is nothing that we made.
+        match fs::File::open(above).map(|opened| opened.sync_all()) {
+            Ok(Err(error)) if cfg!(unix) && error.kind() != ErrorKind::InvalidInput => {
+                return Err(io(above, "sync")(error));
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }
 

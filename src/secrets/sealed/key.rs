@@ -38,6 +38,24 @@ impl SealPlaces {
         if self.passphrase_file.is_some() { self.derivation_file() } else { self.default_key_file.clone() }
     }
 
+    /// The file of an anchor.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] where the default key file lies inside the state directory: whatever is kept there is
+    /// copied and restored with it.
+    pub(super) fn anchor_file(&self, store_id: &str) -> Result<PathBuf, Error> {
+        let path = self.default_key_file.with_file_name(format!("anchor-{store_id}.json"));
+        // Names that lead to one directory by different ways count too.
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match (path.parent().map(real), self.secrets_dir.parent().map(real)) {
+            (Some(directory), Some(state)) if directory.starts_with(&state) => Err(Error::Failed {
+                step: "keep an anchor",
+                source: format!("{} is inside the state directory", path.display()).into(),
+            }),
+            _ => Ok(path),
+        }
+    }
+
     fn derivation_file(&self) -> PathBuf {
         self.secrets_dir.join("kdf")
     }

@@ -20,7 +20,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Error, SecretStore, check_size, compare};
+use super::{Error, LARGEST_SECRET, SecretStore, check_size, compare};
 use crate::{credential::SecretRef, site::StoreKind};
 use files::Guard;
 use format::{Refusal, SealKey};
@@ -122,6 +122,23 @@ impl SecretStore for SealedStore {
 
     fn remove(&self, slot: &SecretRef) -> Result<(), Error> {
         files::remove(&self.path(slot))
+    }
+
+    /// In a file beside the default sealing key, whichever key is in use.
+    fn anchor(&self, store_id: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let path = self.places.anchor_file(store_id)?;
+        let Some(anchor) = files::read(&path, Guard::Ours, LARGEST_SECRET)? else { return Ok(None) };
+        check_size(&anchor)?;
+        Ok(Some(anchor))
+    }
+
+    fn set_anchor(&self, store_id: &str, anchor: &[u8]) -> Result<(), Error> {
+        check_size(anchor)?;
+        let path = self.places.anchor_file(store_id)?;
+        if let Some(directory) = path.parent() {
+            files::create_directory(directory)?;
+        }
+        files::replace(&path, anchor)
     }
 }
 
