@@ -213,13 +213,13 @@ async fn fill(home: &Path, sites: usize) -> Result<()> {
             let adopted = NewRobot { id: id.clone(), base_name, role, endpoint: endpoint.clone(), origin };
             inventory.adopt_robot(&lock, &adopted, now).await?;
             let (key_algorithm, profile) = (KeyAlgorithm::EcdsaP256, Profile::Client);
-            let next = NewGeneration { robot: id, role, key_algorithm, profile };
+            let next = NewGeneration { robot: id, role, key_algorithm, profile, forced: false };
             let id = inventory.plan_generation(&lock, &next, now).await?.id;
             for change in [
                 Change::KeyStored { certificate: certificate.clone() },
                 Change::SendBegun { control: Control::Refused },
                 Change::Accepted { remote_id: Some(format!("{site}-{robot}")) },
-                Change::Promoted,
+                Change::Promoted { passed: Vec::new() },
             ] {
                 inventory.advance(&lock, &id, change, now).await?;
             }

@@ -20,11 +20,13 @@
 //! The library never prints, prompts, exits, or reads the environment outside
 //! [`config`]; it is handed the time and the places it works in.
 
+pub mod anchor;
 pub mod appliance;
 pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod export;
+pub mod hook;
 pub mod ingest;
 pub mod inventory;
 pub mod lifecycle;

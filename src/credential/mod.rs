@@ -220,6 +220,10 @@ pub struct Record {
     pub promoted_at: Option<OffsetDateTime>,
     /// How far its delivery has come.
     pub delivery: Delivery,
+    /// How often in a row its delivery failed.
+    pub deliver_tries: u32,
+    /// Before when it is not tried again by schedule.
+    pub deliver_after: Option<OffsetDateTime>,
     /// When it may be retired, once previous.
     pub retire_after: Option<OffsetDateTime>,
 }

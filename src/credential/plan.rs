@@ -1,13 +1,19 @@
 //! What comes next for one robot: the one pure decision.
 //!
-//! Owns [`next`], which first onboarding, resuming after a kill and
-//! `--dry-run` all call with other inputs. Leaves out how a step is done
-//! (`lifecycle`). There is no separate recovery: whatever was interrupted is
-//! seen in the standings and carried on from there.
+//! Owns [`next`], which first onboarding, rotation, retirement, resuming after
+//! a kill and `--dry-run` all call with other inputs. Leaves out how a step is
+//! done (`lifecycle`). There is no separate recovery: whatever was interrupted
+//! is seen in the standings and carried on from there.
+
+mod foresee;
+mod observed;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Delivery, Generation, Record, State};
+use super::{Delivery, Generation, State};
+use crate::clock;
+pub use foresee::foresee;
+pub use observed::{Aim, Need, Observed, ProbeAnswer, Probes, Standing, Step, Urgency};
 
 /// When a probe is sent after the `sending` row was committed. Time already
 /// passed counts, so a run that resumes an hour later probes once.
@@ -34,153 +40,11 @@ pub const ATTEMPT_REST: Duration = Duration::minutes(10);
 /// that the certificate's lifetime is not spent in the drawer.
 pub const KEY_SHELF_LIFE: Duration = Duration::days(7);
 
-/// One generation, as far as the decision needs to know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Its number.
-    pub generation: Generation,
-    /// Its state.
-    pub state: State,
-    /// How far its delivery has come.
-    pub delivery: Delivery,
-    /// Whether its key is in the store and belongs to its certificate.
-    pub key_present: bool,
-    /// Whether it is what is wanted now: type, name, role, lifetime.
-    pub fits: bool,
-    /// When its key was stored.
-    pub keyed_at: Option<OffsetDateTime>,
-    /// The end of its certificate.
-    pub not_after: Option<OffsetDateTime>,
-    /// How often its POST was, or was about to be, sent.
-    pub tries: u32,
-    /// When the last of them was committed.
-    pub sent_at: Option<OffsetDateTime>,
-}
-
-impl Standing {
-    /// What the decision needs of `record`.
-    #[must_use]
-    pub fn of(record: &Record, key_present: bool, fits: bool) -> Self {
-        Self {
-            generation: record.id.generation,
-            state: record.state,
-            delivery: record.delivery,
-            key_present,
-            fits,
-            keyed_at: record.keyed_at,
-            not_after: record.certificate.as_ref().map(|certificate| certificate.validity().not_after),
-            tries: record.attempt.as_ref().map_or(0, |attempt| attempt.tries),
-            sent_at: record.attempt.as_ref().map(|attempt| attempt.since),
-        }
-    }
-
-    /// Whether it can be logged in with at `now`, as far as is known here.
-    #[must_use]
-    pub fn is_usable(&self, now: OffsetDateTime) -> bool {
-        self.state == State::Active
-            && self.key_present
-            && self.not_after.is_some_and(|end| now.truncate_to_second() <= end)
-    }
-}
-
-/// What the appliance said to a certificate that may or may not be registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeAnswer {
-    /// Refused, as an unregistered certificate is.
-    Refused,
-    /// No answer that tells: down, cut, overloaded.
-    Unreachable,
-    /// It answers an unregistered certificate in the same way.
-    Indiscriminate,
-}
-
-/// The probes sent in this run for the pending generation's last POST.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Probes {
-    /// What the last one brought; `None` before the first. An accepted probe
-    /// is recorded at once, so it never stands here.
-    pub last: Option<ProbeAnswer>,
-    /// The POST was answered "name taken" after an earlier one had no answer.
-    pub name_taken: bool,
-}
-
-/// Everything the decision looks at.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// The current time.
-    pub now: OffsetDateTime,
-    /// Every generation of the robot that is not at its end.
-    pub standings: Vec<Standing>,
-    /// The highest generation ever used.
-    pub highest: Option<Generation>,
-    /// Something that only a person can lift.
-    pub hindrance: Option<Need>,
-    /// Whether a registrar (a support token) is at hand and not refused.
-    pub registrar: bool,
-    /// The probes of this run.
-    pub probes: Probes,
-    /// A registered generation was refused in this run, long after its POST.
-    pub proof_refused: bool,
-    /// When this run stops waiting for an answer in doubt.
-    pub patience_ends: OffsetDateTime,
-}
-
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Write the row that names the generation and the slot of its key.
-    Plan(Generation),
-    /// Make key and certificate, store the key, read it back.
-    Make(Generation),
-    /// Send the POST (the first time, or again).
-    Register(Generation),
-    /// Ask, at this time, whether the pending certificate is accepted.
-    Probe(Generation, OffsetDateTime),
-    /// Prove it from stored state in a fresh connection and promote it.
-    Prove(Generation),
-    /// Bring it to its targets.
-    Deliver(Generation),
-    /// Abandon it and list its name for a person.
-    GiveUp(Generation),
-    /// Nothing before this time.
-    Wait(OffsetDateTime),
-    /// Nothing without a person.
-    NeedsPerson(Need),
-    /// Nothing to do.
-    Done,
-}
-
-/// What only a person can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Need {
-    /// A support token.
-    Token,
-    /// A decision about a site that was frozen.
-    Frozen,
-    /// A look at an appliance that accepts any certificate.
-    ControlAccepted,
-    /// Clocks that agree: ours and the appliance's are more than a day apart.
-    Clock,
-}
-
-impl Step {
-    /// The word of `--dry-run`; `None` for a step that is not an action.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Make(_) => Some("make"),
-            Self::Register(_) => Some("register"),
-            Self::Probe(..) => Some("probe"),
-            Self::Prove(_) => Some("prove"),
-            Self::Deliver(_) => Some("deliver"),
-            Self::GiveUp(_) => Some("give-up"),
-            Self::Plan(_) | Self::Wait(_) | Self::NeedsPerson(_) | Self::Done => None,
-        }
-    }
-
-    fn is_action(self) -> bool {
-        !matches!(self, Self::Wait(_) | Self::NeedsPerson(_) | Self::Done)
-    }
+/// How long after its `tries`-th failure in a row a delivery is tried again
+/// by schedule: one hour, doubled each time, at most 32 hours.
+#[must_use]
+pub fn back_off(tries: u32) -> Duration {
+    Duration::hours(1 << tries.saturating_sub(1).min(5))
 }
 
 /// The next step for one robot.
@@ -193,8 +57,13 @@ pub fn next(observed: &Observed) -> Step {
     if let Some(need) = observed.hindrance {
         return Step::NeedsPerson(need);
     }
+    let rows: &[fn(&Observed) -> Option<Step>] = match observed.aim {
+        Aim::Provision | Aim::Rotate(_) => &[pending, delivery, overlap, renewal],
+        Aim::Deliver => &[delivery],
+        Aim::Retire { .. } => &[retirement],
+    };
     let mut blocked = None;
-    for row in [pending, delivery, renewal] {
+    for row in rows {
         match row(observed) {
             Some(step) if step.is_action() => return step,
             Some(step) => blocked = blocked.or(Some(step)),
@@ -209,6 +78,9 @@ pub fn next(observed: &Observed) -> Step {
 fn pending(observed: &Observed) -> Option<Step> {
     if let Some(abandoned) = newest(observed, |state| state == State::Abandoned).filter(|standing| standing.tries > 0) {
         return Some(Step::GiveUp(abandoned.generation));
+    }
+    if observed.aim == Aim::Provision && works(observed) {
+        return None;
     }
     let standing = newest(observed, State::is_pending)?;
     let generation = standing.generation;
@@ -260,87 +132,92 @@ fn next_probe(sent_at: OffsetDateTime, observed: &Observed) -> Option<OffsetDate
 }
 
 fn is_lost(standing: &Standing, observed: &Observed) -> bool {
-    let ended = standing.not_after.is_some_and(|end| observed.now.truncate_to_second() > end);
+    let now = observed.now.truncate_to_second();
+    let ended = standing.not_after.is_some_and(|end| clock::passed_by_both(end, now, observed.theirs));
     !standing.key_present || ended || (standing.state == State::Registered && observed.proof_refused)
 }
 
+/// May be judged by our clock alone: the appliance has never heard of this key,
+/// so nobody loses anything by another one under the same number and name.
 fn is_unfit(standing: &Standing, now: OffsetDateTime) -> bool {
     !standing.key_present || !standing.fits || standing.keyed_at.is_some_and(|at| now - at > KEY_SHELF_LIFE)
 }
 
 /// Row 3: what is in use reaches its targets.
 fn delivery(observed: &Observed) -> Option<Step> {
-    let active = newest(observed, |state| state == State::Active)?;
-    (active.delivery == Delivery::Open && active.is_usable(observed.now)).then_some(Step::Deliver(active.generation))
+    let active = active(observed).filter(|active| active.is_usable(observed.now))?;
+    let step = Step::Deliver(active.generation);
+    if active.delivery != Delivery::Open || observed.spent.contains(&step) {
+        return None;
+    }
+    match active.deliver_after {
+        Some(after) if after > observed.now && observed.aim == Aim::Rotate(Urgency::Scheduled) => None,
+        _ => Some(step),
+    }
 }
 
-/// Row 5: a robot that has nothing to log in with gets its next generation, one at a time.
+/// Row 4: a predecessor whose overlap is over is retired, the oldest first.
+/// Never before its successor was delivered and read with.
+fn overlap(observed: &Observed) -> Option<Step> {
+    if !matches!(observed.aim, Aim::Rotate(_)) {
+        return None;
+    }
+    let active = active(observed).filter(|active| active.is_usable(observed.now))?;
+    let over = |standing: &&Standing| match standing.state {
+        State::Retiring => true,
+        State::Previous => {
+            active.delivery == Delivery::Delivered
+                && observed.ingested
+                && standing.retire_after.is_some_and(|after| after <= observed.now)
+        }
+        _ => false,
+    };
+    let untried = |standing: &&Standing| !observed.spent.contains(&Step::Retire(standing.generation));
+    let oldest = observed.standings.iter().filter(over).filter(untried).min_by_key(|standing| standing.generation)?;
+    Some(Step::Retire(oldest.generation))
+}
+
+/// The one generation that a person wants out of use.
+fn retirement(observed: &Observed) -> Option<Step> {
+    let Aim::Retire { generation, .. } = observed.aim else { return None };
+    let standing = observed.standings.iter().find(|standing| standing.generation == generation)?;
+    let there = matches!(standing.state, State::Active | State::Previous | State::Retiring);
+    let step = Step::Retire(generation);
+    (there && !observed.spent.contains(&step)).then_some(step)
+}
+
+/// Row 5: the next generation, one at a time, when nothing works or when it is time.
 fn renewal(observed: &Observed) -> Option<Step> {
-    let works = observed.standings.iter().any(|standing| standing.is_usable(observed.now));
     let under_way = observed.standings.iter().any(|standing| standing.state.is_pending());
-    let next = observed.highest.map_or(Generation::FIRST, Generation::next);
-    (!works && !under_way).then_some(Step::Plan(next))
+    if under_way || !is_wanted(observed) {
+        return None;
+    }
+    Some(Step::Plan(observed.highest.map_or(Generation::FIRST, Generation::next)))
+}
+
+fn is_wanted(observed: &Observed) -> bool {
+    let Aim::Rotate(urgency) = observed.aim else { return !works(observed) };
+    let Some(active) = active(observed) else {
+        // An onboarding that was interrupted is carried on; a robot that was retired, or never begun, is left alone.
+        return newest(observed, |_| true).is_some_and(|newest| !newest.promoted);
+    };
+    let now = observed.now;
+    let past_floor = urgency != Urgency::Scheduled || observed.past_floor;
+    !active.is_usable(now)
+        || (urgency == Urgency::Forced && !observed.renewed)
+        || (past_floor && observed.due_at.is_some_and(|due| due <= now))
+}
+
+fn works(observed: &Observed) -> bool {
+    observed.standings.iter().any(|standing| standing.is_usable(observed.now))
+}
+
+fn active(observed: &Observed) -> Option<Standing> {
+    newest(observed, |state| state == State::Active)
 }
 
 fn newest(observed: &Observed, is: impl Fn(State) -> bool) -> Option<Standing> {
     observed.standings.iter().filter(|standing| is(standing.state)).max_by_key(|standing| standing.generation).copied()
-}
-
-/// The steps that would be taken from here if each succeeded, for `--dry-run`:
-/// the same [`next`], called on what would be observed after each.
-#[must_use]
-pub fn foresee(observed: &Observed) -> Vec<Step> {
-    let mut observed = observed.clone();
-    let mut steps = Vec::new();
-    loop {
-        let step = next(&observed);
-        steps.push(step);
-        if !step.is_action() {
-            return steps;
-        }
-        assume(&mut observed, step);
-    }
-}
-
-fn assume(observed: &mut Observed, step: Step) {
-    let now = observed.now;
-    if let Step::Plan(generation) = step {
-        observed.highest = Some(generation);
-        observed.standings.push(Standing {
-            generation,
-            state: State::Planned,
-            delivery: Delivery::Open,
-            key_present: false,
-            fits: true,
-            keyed_at: None,
-            not_after: None,
-            tries: 0,
-            sent_at: None,
-        });
-        return;
-    }
-    let (generation, state) = match step {
-        Step::Make(generation) => (generation, State::Keyed),
-        Step::Register(generation) | Step::Probe(generation, _) => (generation, State::Registered),
-        Step::Prove(generation) | Step::Deliver(generation) => (generation, State::Active),
-        Step::GiveUp(generation) => (generation, State::RetireManual),
-        _ => return,
-    };
-    let Some(standing) = observed.standings.iter_mut().find(|standing| standing.generation == generation) else {
-        return;
-    };
-    standing.state = state;
-    match step {
-        Step::Make(_) => {
-            standing.key_present = true;
-            standing.fits = true;
-            standing.keyed_at = Some(now);
-            standing.not_after = Some(now + Duration::DAY);
-            standing.tries = 0;
-        }
-        Step::Deliver(_) => standing.delivery = Delivery::Delivered,
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! one generation or the other, never a mix. On failure the pair that was
 //! current stays current; bytes that are already right are not rewritten.
 
+mod forget;
 mod way;
 
 use std::{
@@ -25,6 +26,8 @@ use rustix::{
 
 use super::{Contents, Error, FILES};
 use crate::{credential::Generation, site::ExportTarget};
+
+pub(super) use forget::forget;
 
 /// The link to the generation in use.
 const CURRENT: &str = "current";

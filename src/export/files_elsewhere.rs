@@ -48,3 +48,18 @@ pub(super) fn holds(target: &ExportTarget, _: Generation, contents: &Contents<'_
         .each()
         .all(|(name, bytes)| fs::read(target.dir.join(name)).map(Zeroizing::new).is_ok_and(|have| **have == *bytes))
 }
+
+pub(super) fn forget(target: &ExportTarget, _: Generation, certificate: &[u8]) -> Result<(), Error> {
+    let there = fs::read(target.dir.join("cert.pem")).is_ok_and(|have| have == certificate);
+    // The certificate last: it is by what a run that was killed here knows its files again.
+    for name in ["key.pem", "combined.pem", "cert.pem"].into_iter().filter(|_| there) {
+        let path = target.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Io { path, step: "remove", source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

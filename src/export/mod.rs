@@ -12,12 +12,15 @@ mod files;
 mod files;
 mod form;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use zeroize::Zeroizing;
 
 use crate::{
-    credential::Record,
+    credential::{Generation, Record},
     site::ExportTarget,
     verify::Verified,
     x509::{self, Certificate, PrivateKey},
@@ -156,6 +159,16 @@ pub fn deliver(
 #[must_use]
 pub fn holds(record: &Record, key: &PrivateKey, certificate: &Certificate, target: &ExportTarget) -> bool {
     with_contents(key, certificate, |contents| files::holds(target, record.id.generation, contents)).unwrap_or(false)
+}
+
+/// Removes the files of a generation from `dir`, if they are this
+/// certificate's, and the links that point to them; touches the disk.
+///
+/// # Errors
+/// Any of [`Error`] about the directory; the key's file goes first.
+pub fn forget(dir: &Path, generation: Generation, certificate: &Certificate) -> Result<(), Error> {
+    let target = ExportTarget { dir: dir.to_owned(), mode: 0o600, group: None };
+    files::forget(&target, generation, x509::certificate_to_pem(certificate).as_bytes())
 }
 
 /// The text of the files.

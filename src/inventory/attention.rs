@@ -21,7 +21,7 @@ pub enum AttentionCode {
     TrustChanged,
     /// A restored or copied state directory: nothing is changed without a person.
     Frozen,
-    /// Written; a person has to give it to the connector and confirm.
+    /// Written; a person has to give it to the connector and confirm. Or it could not be written.
     DeliverByHand,
     /// The deploy hook failed.
     HookFailed,
@@ -29,11 +29,12 @@ pub enum AttentionCode {
     IngestFailed,
     /// A person has to remove a name on the appliance.
     RetireManual,
-    /// The secret store could not be used.
+    /// The secret store could not be used, or a key is not in it.
     StoreUnavailable,
     /// Our clock and the appliance's differ.
     ClockSkew,
-    /// The appliance's reply to the registration differs from what was sent.
+    /// The appliance's reply to the registration differs from what was sent, or its list holds a robot of that name
+    /// that is not ours.
     ReplyDiffers,
     /// The appliance accepts certificates it was never given.
     ControlAccepted,
@@ -105,6 +106,43 @@ pub struct Attention {
     pub since: OffsetDateTime,
 }
 
+impl Commit<'_> {
+    /// Raises attention as part of this transaction.
+    pub(super) async fn raise(
+        &mut self,
+        robot: &RobotId,
+        code: AttentionCode,
+        message: &str,
+        hint: Option<&str>,
+    ) -> Result<(), Error> {
+        let (site, name) = (robot.site.as_str(), robot.robot.as_str());
+        let update =
+            sqlx::query("UPDATE attention SET message = $4, hint = $5 WHERE site = $1 AND robot = $2 AND code = $3");
+        let update = update.bind(site).bind(name).bind(code.as_str()).bind(message).bind(hint);
+        if self.run(update).await? == 0 {
+            let insert = sqlx::query(
+                "INSERT INTO attention (site, robot, code, message, hint, since) VALUES ($1, $2, $3, $4, $5, $6)",
+            );
+            let insert = insert.bind(site).bind(name).bind(code.as_str()).bind(message).bind(hint);
+            self.run(insert.bind(sql::time_text(self.now))).await?;
+            let detail = json!({ "code": code.as_str(), "message": message });
+            self.audit(Fact::of_robot(robot, "attention-raised", detail)).await?;
+        }
+        Ok(())
+    }
+
+    /// Clears attention as part of this transaction; whether there was any.
+    pub(super) async fn clear(&mut self, robot: &RobotId, code: AttentionCode) -> Result<bool, Error> {
+        let delete = sqlx::query("DELETE FROM attention WHERE site = $1 AND robot = $2 AND code = $3");
+        let delete = delete.bind(robot.site.as_str()).bind(robot.robot.as_str()).bind(code.as_str());
+        if self.run(delete).await? == 0 {
+            return Ok(false);
+        }
+        self.audit(Fact::of_robot(robot, "attention-cleared", json!({ "code": code.as_str() }))).await?;
+        Ok(true)
+    }
+}
+
 impl Inventory {
     /// Raises attention; one already raised keeps its first `since` and gets
     /// the new words. Only the first time is an entry of the audit.
@@ -120,19 +158,7 @@ impl Inventory {
         lock.covers(robot)?;
         let mut connection = self.connection.lock().await;
         let mut commit = Commit::begin_locked(self, &mut connection, lock, now).await?;
-        let (site, name) = (robot.site.as_str(), robot.robot.as_str());
-        let update =
-            sqlx::query("UPDATE attention SET message = $4, hint = $5 WHERE site = $1 AND robot = $2 AND code = $3");
-        let update = update.bind(site).bind(name).bind(code.as_str()).bind(message).bind(hint);
-        if commit.run(update).await? == 0 {
-            let insert = sqlx::query(
-                "INSERT INTO attention (site, robot, code, message, hint, since) VALUES ($1, $2, $3, $4, $5, $6)",
-            );
-            let insert = insert.bind(site).bind(name).bind(code.as_str()).bind(message).bind(hint);
-            commit.run(insert.bind(sql::time_text(now))).await?;
-            let detail = json!({ "code": code.as_str(), "message": message });
-            commit.audit(Fact::of_robot(robot, "attention-raised", detail)).await?;
-        }
+        commit.raise(robot, code, message, hint).await?;
         commit.done().await
     }
 
@@ -147,14 +173,8 @@ impl Inventory {
         lock.covers(robot)?;
         let mut connection = self.connection.lock().await;
         let mut commit = Commit::begin_locked(self, &mut connection, lock, now).await?;
-        let delete = sqlx::query("DELETE FROM attention WHERE site = $1 AND robot = $2 AND code = $3");
-        let delete = delete.bind(robot.site.as_str()).bind(robot.robot.as_str()).bind(code.as_str());
         // Nothing to clear is nothing to wait for the disk for.
-        if commit.run(delete).await? == 0 {
-            return Ok(());
-        }
-        commit.audit(Fact::of_robot(robot, "attention-cleared", json!({ "code": code.as_str() }))).await?;
-        commit.done().await
+        if commit.clear(robot, code).await? { commit.done().await } else { Ok(()) }
     }
 
     /// Everything raised, of every robot, ordered by robot and time.

@@ -1,6 +1,9 @@
 //! The append-only record of what was done, each entry chained to the one before.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
@@ -18,24 +21,24 @@ use crate::{
 /// What stands for the hash of the entry before the first.
 const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// One thing that was done.
+/// One thing that was done, in the words of the file, whoever wrote them last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its number: 1, 2, 3, …
     pub seq: i64,
-    /// When.
-    pub at: OffsetDateTime,
+    /// When: RFC 3339 in UTC with milliseconds.
+    pub at: String,
     /// Who asked for it.
     pub actor: String,
     /// What, in one word.
     pub action: String,
     /// The site it concerns.
-    pub site: Option<SiteName>,
+    pub site: Option<String>,
     /// The robot it concerns.
-    pub robot: Option<RobotName>,
+    pub robot: Option<String>,
     /// The generation it concerns.
-    pub generation: Option<Generation>,
-    /// More about it: a JSON object, never a secret.
+    pub generation: Option<i64>,
+    /// More about it: a JSON object, never a secret. `tool` is the version of the program that wrote it.
     pub detail: String,
     /// The hash of the entry before, 64 zeros for the first.
     pub prev: String,
@@ -52,29 +55,131 @@ pub struct Head {
     pub hash: String,
 }
 
-/// The record was changed after it was written.
+impl Head {
+    /// The head of an empty record.
+    fn start() -> Self {
+        Self { seq: 0, hash: START.to_owned() }
+    }
+}
+
+impl fmt::Display for Head {
+    /// `SEQ:HASH`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
+}
+
+/// A head that was kept elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number, where that was kept too.
+    pub seq: Option<i64>,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl From<&Head> for Kept {
+    fn from(head: &Head) -> Self {
+        Self { seq: Some(head.seq), hash: head.hash.clone() }
+    }
+}
+
+/// A text that is no head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the audit record is broken at entry {seq}")]
-pub struct Broken {
-    /// The first entry that does not fit the one before it or its own hash.
-    pub seq: i64,
+#[error("a head is SEQ:HASH or HASH, the hash 64 hexadecimal digits")]
+pub struct NoHead;
+
+impl FromStr for Kept {
+    type Err = NoHead;
+
+    /// Reads `SEQ:HASH` or `HASH`.
+    ///
+    /// # Errors
+    /// [`NoHead`] for anything else.
+    fn from_str(given: &str) -> Result<Self, NoHead> {
+        let (seq, hash) = match given.split_once(':') {
+            Some((seq, hash)) => (Some(seq.parse::<u32>().map_err(|_| NoHead)?.into()), hash),
+            None => (None, given),
+        };
+        if hash.len() == 64 && hash.bytes().all(|octet| octet.is_ascii_hexdigit()) {
+            Ok(Self { seq, hash: hash.to_ascii_lowercase() })
+        } else {
+            Err(NoHead)
+        }
+    }
+}
+
+/// The record is not what it was when it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// An entry was changed, or one was put in or taken out before it.
+    #[error("the audit record is broken at entry {seq}")]
+    Misfit {
+        /// The first entry that does not fit the one before it or its own hash.
+        seq: i64,
+    },
+    /// Entries are missing at the end.
+    #[error("the audit record ends at entry {last}, and there was an entry {kept}")]
+    Cut {
+        /// The number of the entry that is known from elsewhere.
+        kept: i64,
+        /// The last number there is.
+        last: i64,
+    },
+    /// The record fits together, and it is not the one that was there before.
+    #[error("entry {seq} of the audit record is not the one that was there before")]
+    Replaced {
+        /// The entry that is known from elsewhere.
+        seq: i64,
+    },
+    /// No entry has the hash that is known from elsewhere.
+    #[error("the entry with the hash that was kept is not in the audit record")]
+    Unknown,
+}
+
+impl Broken {
+    /// The first entry that is not as it was, or is not there; `None` where that cannot be told.
+    #[must_use]
+    pub fn seq(self) -> Option<i64> {
+        match self {
+            Self::Misfit { seq } | Self::Replaced { seq } => Some(seq),
+            Self::Cut { last, .. } => Some(last + 1),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Checks that `entries` are whole, from the first on. That nothing was cut
-/// from the end only a [`Head`] kept elsewhere can tell.
+/// from the end, or all of it written anew, only a head [`kept`] elsewhere can tell.
 ///
 /// # Errors
-/// [`Broken`] at the first entry that does not fit.
+/// [`Broken::Misfit`] at the first entry that does not fit.
 pub fn verify(entries: &[Entry]) -> Result<Head, Broken> {
-    let mut head = Head { seq: 0, hash: START.to_owned() };
+    let mut head = Head::start();
     for entry in entries {
         let fits = entry.seq == head.seq + 1 && entry.prev == head.hash && entry.hash == entry.digest();
         if !fits {
-            return Err(Broken { seq: entry.seq });
+            return Err(Broken::Misfit { seq: entry.seq });
         }
         head = Head { seq: entry.seq, hash: entry.hash.clone() };
     }
     Ok(head)
+}
+
+/// Checks that a head that was kept elsewhere is still in `entries`, which [`verify`] found whole.
+///
+/// # Errors
+/// [`Broken::Cut`], [`Broken::Replaced`], [`Broken::Unknown`].
+pub fn kept(entries: &[Entry], kept: &Kept) -> Result<(), Broken> {
+    let last = entries.last().map_or(0, |entry| entry.seq);
+    let hash_at = |seq| entries.iter().find(|entry| entry.seq == seq).map(|entry| entry.hash.as_str());
+    match kept.seq {
+        Some(0) if kept.hash == START => Ok(()),
+        Some(seq) if seq > last => Err(Broken::Cut { kept: seq, last }),
+        Some(seq) if hash_at(seq) != Some(kept.hash.as_str()) => Err(Broken::Replaced { seq }),
+        None if entries.iter().all(|entry| entry.hash != kept.hash) && kept.hash != START => Err(Broken::Unknown),
+        _ => Ok(()),
+    }
 }
 
 impl Entry {
@@ -83,20 +188,18 @@ impl Entry {
     ///
     /// Each field is its UTF-8 text as a netstring, `LENGTH:TEXT,` with the
     /// length in octets, so that no two entries have the same form. Numbers
-    /// are decimal, `at` has milliseconds and ends in `Z`, and what is missing
-    /// is the empty text.
+    /// are decimal, and what is missing is the empty text.
     fn digest(&self) -> String {
         let seq = self.seq.to_string();
-        let at = sql::time_text(self.at);
         let generation = self.generation.map(|generation| generation.to_string()).unwrap_or_default();
         let fields = [
             self.prev.as_str(),
             &seq,
-            &at,
+            &self.at,
             &self.actor,
             &self.action,
-            self.site.as_ref().map_or("", SiteName::as_str),
-            self.robot.as_ref().map_or("", RobotName::as_str),
+            self.site.as_deref().unwrap_or_default(),
+            self.robot.as_deref().unwrap_or_default(),
             &generation,
             &self.detail,
         ];
@@ -115,12 +218,12 @@ impl Entry {
     fn read(row: Reader<'_>) -> Result<Self, Error> {
         Ok(Self {
             seq: row.int("seq")?,
-            at: row.time("at")?,
+            at: row.text("at")?.to_owned(),
             actor: row.text("actor")?.to_owned(),
             action: row.text("action")?.to_owned(),
-            site: row.maybe_word("site")?,
-            robot: row.maybe_word("robot")?,
-            generation: row.maybe_generation()?,
+            site: row.maybe_text("site")?.map(str::to_owned),
+            robot: row.maybe_text("robot")?.map(str::to_owned),
+            generation: row.maybe_int("generation")?,
             detail: row.text("detail")?.to_owned(),
             prev: row.text("prev")?.to_owned(),
             hash: row.text("hash")?.to_owned(),
@@ -167,16 +270,20 @@ impl Commit<'_> {
         let path = self.path();
         let last = self.row(sqlx::query(HEAD)).await?;
         let last = last.map(|row| read_head(Reader::new(&row, path))).transpose()?;
-        let last = last.unwrap_or_else(|| Head { seq: 0, hash: START.to_owned() });
+        let last = last.unwrap_or_else(Head::start);
+        let mut detail = fact.detail;
+        if let Some(detail) = detail.as_object_mut() {
+            detail.insert("tool".to_owned(), env!("CARGO_PKG_VERSION").into());
+        }
         let mut entry = Entry {
             seq: last.seq + 1,
-            at: self.now,
+            at: sql::time_text(self.now),
             actor: self.actor.to_owned(),
             action: fact.action.to_owned(),
-            site: fact.site.cloned(),
-            robot: fact.robot.cloned(),
-            generation: fact.generation,
-            detail: fact.detail.to_string(),
+            site: fact.site.map(ToString::to_string),
+            robot: fact.robot.map(ToString::to_string),
+            generation: fact.generation.map(|generation| generation.number().into()),
+            detail: detail.to_string(),
             prev: last.hash,
             hash: String::new(),
         };
@@ -187,12 +294,12 @@ impl Commit<'_> {
         );
         let insert = insert
             .bind(entry.seq)
-            .bind(sql::time_text(entry.at))
+            .bind(entry.at)
             .bind(entry.actor)
             .bind(entry.action)
-            .bind(fact.site.map(SiteName::as_str))
-            .bind(fact.robot.map(RobotName::as_str))
-            .bind(entry.generation.map(Generation::number))
+            .bind(entry.site)
+            .bind(entry.robot)
+            .bind(entry.generation)
             .bind(entry.detail)
             .bind(entry.prev)
             .bind(entry.hash);
@@ -209,7 +316,13 @@ impl Inventory {
     /// The last entry's number and hash.
     pub async fn audit_head(&self) -> Result<Head, Error> {
         let head = self.find(sqlx::query(HEAD), read_head).await?;
-        Ok(head.unwrap_or_else(|| Head { seq: 0, hash: START.to_owned() }))
+        Ok(head.unwrap_or_else(Head::start))
+    }
+
+    /// The hash of one entry, if there is such an entry.
+    pub async fn audit_hash(&self, seq: i64) -> Result<Option<String>, Error> {
+        let select = sqlx::query("SELECT hash FROM audit WHERE seq = $1").bind(seq);
+        self.find(select, |row| row.text("hash").map(str::to_owned)).await
     }
 
     /// Adds an entry for something done outside the inventory, for example a forced rotation.

@@ -1,21 +1,19 @@
 //! The generations of each robot, and the only way their state changes.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
     Error, Inventory, SiteLock,
     audit::Fact,
+    change::{Change, after, detail, superseded},
     records::{bind_id, delivery_word, read_id},
     sql::{self, Commit, Reader},
 };
 use crate::{
-    credential::{
-        Attempt, Control, CredentialId, Delivery, Event, Generation, Record, RegisteredName, SecretRef, State,
-        state::Impossible,
-    },
+    credential::{CredentialId, Delivery, Event, Generation, Record, RegisteredName, SecretRef, State},
     site::{RobotId, Role},
-    x509::{Certificate, Fingerprint, KeyAlgorithm, Profile},
+    x509::{Fingerprint, KeyAlgorithm, Profile},
 };
 
 /// What the next generation of a robot is to be.
@@ -29,55 +27,8 @@ pub struct NewGeneration {
     pub key_algorithm: KeyAlgorithm,
     /// The profile of its certificate.
     pub profile: Profile,
-}
-
-/// An event of a credential's life with what is to be kept of it.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "made, written down and dropped: never held in numbers")]
-pub enum Change {
-    /// The key is stored and was read back; this is its certificate.
-    KeyStored {
-        /// The certificate, public.
-        certificate: Certificate,
-    },
-    /// The POST is about to be sent: the intent.
-    SendBegun {
-        /// What the appliance said to the certificate before.
-        control: Control,
-    },
-    /// The POST certainly had no effect. That try is not counted.
-    NotDone {
-        /// Why, without response bytes.
-        reason: String,
-    },
-    /// The appliance accepts the certificate.
-    Accepted {
-        /// Its own id for the robot, where it gave one.
-        remote_id: Option<String>,
-    },
-    /// Proven: it becomes active, and the active one previous, at once.
-    Promoted,
-    /// A previous one becomes active again, and the active one previous, at once.
-    RolledBack,
-    /// Its removal is about to begin.
-    RetireBegun,
-    /// Gone from the appliance, key destroyed.
-    RetireDone,
-    /// Only a person can remove it: a leftover.
-    RetireImpossible {
-        /// Why, for the list of leftovers.
-        reason: String,
-    },
-    /// Given up before it was in use.
-    GivenUp {
-        /// Why.
-        reason: String,
-    },
-    /// Given up after a POST: a leftover.
-    LeftBehind {
-        /// Why, for the list of leftovers.
-        reason: String,
-    },
+    /// A person wanted it before it was due: the audit says so.
+    pub forced: bool,
 }
 
 /// A name that may still be on an appliance and that only a person can remove.
@@ -95,99 +46,6 @@ pub struct Leftover {
     pub since: OffsetDateTime,
 }
 
-impl Change {
-    /// The event it is in the transition table.
-    #[must_use]
-    pub fn event(&self) -> Event {
-        match self {
-            Self::KeyStored { .. } => Event::KeyStored,
-            Self::SendBegun { .. } => Event::SendBegun,
-            Self::NotDone { .. } => Event::NotDone,
-            Self::Accepted { .. } => Event::Accepted,
-            Self::Promoted => Event::Promoted,
-            Self::RolledBack => Event::RolledBack,
-            Self::RetireBegun => Event::RetireBegun,
-            Self::RetireDone => Event::RetireDone,
-            Self::RetireImpossible { .. } => Event::RetireImpossible,
-            Self::GivenUp { .. } => Event::GivenUp,
-            Self::LeftBehind { .. } => Event::LeftBehind,
-        }
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::NotDone { reason }
-            | Self::RetireImpossible { reason }
-            | Self::GivenUp { reason }
-            | Self::LeftBehind { reason } => Some(reason),
-            _ => None,
-        }
-    }
-}
-
-/// The record after the change; pure.
-fn after(mut record: Record, change: &Change, now: OffsetDateTime) -> Result<Record, Impossible> {
-    record.state = record.state.after(change.event())?;
-    match change {
-        Change::KeyStored { certificate } => {
-            record.certificate = Some(certificate.clone());
-            record.keyed_at = Some(now);
-        }
-        Change::SendBegun { control } => {
-            let before = record.attempt.take();
-            record.attempt = Some(Attempt {
-                tries: before.as_ref().map_or(0, |attempt| attempt.tries) + 1,
-                since: now,
-                // Asked before the first POST; after it the answer would mean something else.
-                control: before.map_or(*control, |attempt| attempt.control),
-            });
-        }
-        // A try that had no effect is not counted. An earlier one may still have had.
-        Change::NotDone { .. } => {
-            record.attempt = record.attempt.filter(|attempt| attempt.tries > 1);
-            if let Some(attempt) = &mut record.attempt {
-                attempt.tries -= 1;
-            }
-        }
-        Change::Accepted { remote_id } => record.remote_id.clone_from(remote_id),
-        Change::Promoted | Change::RolledBack => {
-            record.promoted_at = Some(now);
-            record.delivery = Delivery::Open;
-            record.retire_after = None;
-        }
-        Change::RetireBegun
-        | Change::RetireDone
-        | Change::RetireImpossible { .. }
-        | Change::GivenUp { .. }
-        | Change::LeftBehind { .. } => {}
-    }
-    Ok(record)
-}
-
-/// The active record once another takes its place; how long it stays is open
-/// until that one is delivered.
-fn superseded(mut record: Record) -> Result<Record, Impossible> {
-    record.state = record.state.after(Event::Superseded)?;
-    record.retire_after = None;
-    Ok(record)
-}
-
-/// What the audit says of a change, beside its name.
-fn detail(record: &Record, from: State, reason: Option<&str>) -> Value {
-    let mut detail = json!({
-        "from": from.as_str(),
-        "to": record.state.as_str(),
-        "registered_name": record.registered_name.as_str(),
-    });
-    if let Some(certificate) = &record.certificate {
-        detail["fingerprint_sha256"] = certificate.fingerprint().to_string().into();
-    }
-    if let Some(reason) = reason {
-        detail["reason"] = reason.into();
-    }
-    detail
-}
-
 impl Inventory {
     /// Plans the next generation, with a number never used before: state
     /// `planned`, secret slot named.
@@ -200,6 +58,33 @@ impl Inventory {
         new: &NewGeneration,
         now: OffsetDateTime,
     ) -> Result<Record, Error> {
+        self.plan_as(lock, new, None, now).await
+    }
+
+    /// As [`Inventory::plan_generation`], for a credential that was made
+    /// elsewhere: under the name it is registered with, and with the number it
+    /// had, unless that one or a later one was used here.
+    ///
+    /// # Errors
+    /// As [`Inventory::plan_generation`].
+    pub async fn plan_import(
+        &self,
+        lock: &SiteLock,
+        new: &NewGeneration,
+        name: &RegisteredName,
+        had: Generation,
+        now: OffsetDateTime,
+    ) -> Result<Record, Error> {
+        self.plan_as(lock, new, Some((name, had)), now).await
+    }
+
+    async fn plan_as(
+        &self,
+        lock: &SiteLock,
+        new: &NewGeneration,
+        made_elsewhere: Option<(&RegisteredName, Generation)>,
+        now: OffsetDateTime,
+    ) -> Result<Record, Error> {
         lock.covers(&new.robot)?;
         let mut connection = self.connection.lock().await;
         let mut commit = Commit::begin_locked(self, &mut connection, lock, now).await?;
@@ -207,11 +92,13 @@ impl Inventory {
         if let Some(pending) = commit.records(&new.robot).await?.into_iter().find(|record| record.state.is_pending()) {
             return Err(Error::Pending(pending.id));
         }
-        let generation = Generation::new(robot.last_generation).map_or(Generation::FIRST, Generation::next);
+        let next = Generation::new(robot.last_generation).map_or(Generation::FIRST, Generation::next);
+        let generation = made_elsewhere.map_or(next, |(_, had)| next.max(had));
+        let own_name = || RegisteredName::of(&robot.base_name, generation);
         let id = CredentialId { robot: new.robot.clone(), generation };
         let record = Record {
             state: State::Planned,
-            registered_name: RegisteredName::of(&robot.base_name, generation),
+            registered_name: made_elsewhere.map_or_else(own_name, |(name, _)| name.clone()),
             role: new.role,
             secret: SecretRef::key(&self.store_id, &id),
             key_algorithm: new.key_algorithm,
@@ -222,6 +109,8 @@ impl Inventory {
             keyed_at: None,
             promoted_at: None,
             delivery: Delivery::Open,
+            deliver_tries: 0,
+            deliver_after: None,
             retire_after: None,
             id,
         };
@@ -246,6 +135,7 @@ impl Inventory {
             "registered_name": record.registered_name.as_str(),
             "role": record.role.as_str(),
             "key_type": record.key_algorithm.as_str(),
+            "forced": new.forced,
         });
         commit.audit(Fact::of_credential(&record.id, "planned", detail)).await?;
         commit.done().await?;
@@ -329,27 +219,41 @@ impl Inventory {
         let from = before.state;
         let record = after(before, &change, commit.now).map_err(refuse(id))?;
 
+        let mut detail = detail(&record, from, change.reason());
         // The table has one row per change; that two credentials change places is this transaction.
         if record.state == State::Active
             && let Some(active) = records.into_iter().find(|other| other.state == State::Active)
         {
             let other = superseded(active).map_err(refuse(id))?;
             commit.store(&other, None).await?;
-            let detail = detail(&other, State::Active, None);
-            commit.audit(Fact::of_credential(&other.id, Event::Superseded.as_str(), detail)).await?;
+            let before = self::detail(&other, State::Active, None);
+            detail["before"] = json!({
+                "generation": other.id.generation.number(),
+                "fingerprint_sha256": before["fingerprint_sha256"],
+            });
+            commit.audit(Fact::of_credential(&other.id, Event::Superseded.as_str(), before)).await?;
         }
         commit.store(&record, change.reason()).await?;
-        if matches!(change, Change::Promoted) {
-            let mark = sqlx::query("UPDATE robot SET last_promotion = $3, role = $4 WHERE site = $1 AND name = $2");
+        if let Change::Promoted { passed } | Change::Imported { passed, .. } | Change::RolledBack { passed } = &change {
+            detail["checks"] = json!(passed);
+            // What was made elsewhere, perhaps long ago, begins no time between re-issues.
+            let promoted = (!matches!(change, Change::Imported { .. })).then(|| sql::time_text(now));
+            let mark = sqlx::query(
+                "UPDATE robot SET last_promotion = coalesce($3, last_promotion), role = $4 WHERE site = $1 AND name = $2",
+            );
             let mark = mark.bind(id.robot.site.as_str()).bind(id.robot.robot.as_str());
-            let mark = mark.bind(sql::time_text(now)).bind(record.role.as_str());
+            let mark = mark.bind(promoted).bind(record.role.as_str());
             commit.run(mark).await?;
-            // What is promoted was proven just now.
+            // What becomes active was proven just now.
             let proven =
                 sqlx::query("UPDATE credential SET proven_at = $4 WHERE site = $1 AND robot = $2 AND generation = $3");
             commit.run(bind_id(proven, id).bind(sql::time_text(now))).await?;
+            // The server it was proven at.
+            let site = sqlx::query("SELECT server_pin FROM site WHERE name = $1").bind(id.robot.site.as_str());
+            let site = commit.row(site).await?;
+            let pin = site.as_ref().map(|row| Reader::new(row, commit.path()).maybe_text("server_pin")).transpose()?;
+            detail["server_pin"] = pin.flatten().into();
         }
-        let detail = detail(&record, from, change.reason());
         commit.audit(Fact::of_credential(id, change.event().as_str(), detail)).await?;
         commit.done().await?;
         Ok(record)

@@ -140,17 +140,48 @@ impl Inventory {
         };
         let detail = json!({ "from": delivery_word(record.delivery), "to": delivery_word(delivery) });
         record.delivery = delivery;
+        record.deliver_tries = 0;
+        record.deliver_after = None;
         commit.store(&record, None).await?;
         if delivery == Delivery::Delivered {
             let waiting = |other: &Record| other.state == State::Previous && other.retire_after.is_none();
             for mut previous in commit.records(&id.robot).await?.into_iter().filter(waiting) {
-                let after_overlap = commit.now + overlap;
+                // A clock that was set back since the promotion must not have ended the overlap before it begins.
+                let from = record.promoted_at.map_or(commit.now, |promoted| promoted.max(commit.now));
+                let after_overlap = from + overlap;
                 let end = previous.certificate.as_ref().map(|certificate| certificate.validity().not_after);
                 previous.retire_after = Some(end.map_or(after_overlap, |end| end.min(after_overlap)));
                 commit.store(&previous, None).await?;
             }
         }
         commit.audit(Fact::of_credential(id, action, detail)).await?;
+        commit.done().await?;
+        Ok(record)
+    }
+
+    /// Records that the delivery of the active generation failed once more,
+    /// and before when it is not tried again by schedule.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`], [`Error::NoCredential`].
+    pub async fn delivery_failed(
+        &self,
+        lock: &SiteLock,
+        id: &CredentialId,
+        back_off: impl FnOnce(u32) -> Duration,
+        now: OffsetDateTime,
+    ) -> Result<Record, Error> {
+        lock.covers(&id.robot)?;
+        let mut connection = self.connection.lock().await;
+        let mut commit = Commit::begin_locked(self, &mut connection, lock, now).await?;
+        let mut record = commit.record(id).await?;
+        if record.state != State::Active {
+            return Err(Error::NotActive(id.clone()));
+        }
+        record.deliver_tries = record.deliver_tries.saturating_add(1);
+        record.deliver_after = Some(commit.now + back_off(record.deliver_tries));
+        commit.store(&record, None).await?;
+        commit.audit(Fact::of_credential(id, "delivery-failed", json!({ "tries": record.deliver_tries }))).await?;
         commit.done().await?;
         Ok(record)
     }

@@ -2,10 +2,12 @@
 
 use std::{error::Error as StdError, io, path::PathBuf};
 
+use time::OffsetDateTime;
+
 use super::Holder;
 use crate::{
     credential::{CredentialId, state::Impossible},
-    site::{RobotId, SiteName},
+    site::{RobotId, RobotName, SiteName},
 };
 
 /// Why the inventory could not be read or changed. After any of them, nothing
@@ -42,12 +44,14 @@ pub enum Error {
         known: i64,
     },
     /// Another process works on the site.
-    #[error("site {site} is locked by {}", match holder { Some(holder) => holder.to_string(), None => "another process".to_owned() })]
+    #[error("site {site} is locked by {}", match holder { Some(holder) => holder.seen_at(*now), None => "another process".to_owned() })]
     Held {
         /// The site.
         site: SiteName,
         /// Who holds it, where that could be read.
         holder: Option<Holder>,
+        /// When it was last found held.
+        now: OffsetDateTime,
     },
     /// Another process has taken the site over; this one must stop.
     #[error("site {site} was taken over by another process (epoch {current}, this process holds {held})")]
@@ -87,6 +91,15 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The state directory lies on a file system of another machine, where
+    /// neither a lock nor a commit means what it has to.
+    #[error("{} is on a network file system ({kind})", path.display())]
+    NetworkDisk {
+        /// The directory.
+        path: PathBuf,
+        /// The name of the file system.
+        kind: &'static str,
+    },
     /// The database engine would not promise that a commit is on the disk.
     #[error("the database keeps {setting} at {found:?}, {expected:?} is needed")]
     NotDurable {
@@ -105,9 +118,20 @@ pub enum Error {
         /// The robot that was to be changed.
         asked: RobotId,
     },
+    /// No lock that was shown covers the robot.
+    #[error("{0} was not locked")]
+    Unlocked(RobotId),
     /// The inventory holds no such robot.
     #[error("the inventory holds no robot {0}")]
     NoRobot(RobotId),
+    /// Another robot of the site is registered under the name.
+    #[error("the name {name} is used by our own {robot}")]
+    NameOurs {
+        /// The name.
+        name: RobotName,
+        /// Whose it is.
+        robot: RobotId,
+    },
     /// The inventory holds no such credential.
     #[error("the inventory holds no {0}")]
     NoCredential(CredentialId),
@@ -165,10 +189,14 @@ impl Error {
             }
             Self::Busy { .. } => "run the command again in a moment".to_owned(),
             Self::ReadOnly { .. } => "make the state directory writable, or name another with --state-dir".to_owned(),
+            Self::NetworkDisk { .. } => {
+                "locks do not hold there; name a directory on a disk of this machine with --state-dir".to_owned()
+            }
             Self::Full { .. } => "free some space on that disk and run the command again".to_owned(),
             Self::Unsafe { path, .. } => {
                 format!("run as the user it belongs to, or make it yours alone (chown, chmod go-w {})", path.display())
             }
+            Self::NameOurs { .. } => "choose another name with --registered-name".to_owned(),
             _ => return None,
         })
     }

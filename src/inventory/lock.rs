@@ -1,7 +1,6 @@
 //! Kernel locks: one writer per site, and nobody else while the schema changes.
 
 use std::{
-    fmt,
     fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
@@ -15,7 +14,10 @@ use super::{
     Error, Inventory, place,
     sql::{self, Commit, Reader},
 };
-use crate::site::{RobotId, SiteName};
+use crate::{
+    clock::rfc3339,
+    site::{RobotId, SiteName},
+};
 
 /// How often a lock that another process holds is tried again.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
@@ -31,13 +33,12 @@ pub struct Holder {
     pub since: OffsetDateTime,
 }
 
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} since {}", self.pid, sql::time_text(self.since))
-    }
-}
-
 impl Holder {
+    /// In words, with its age at `now`: `process 4711 for 3 min (since 2026-11-22T18:51:12Z)`.
+    pub(super) fn seen_at(self, now: OffsetDateTime) -> String {
+        format!("process {} for {} (since {})", self.pid, words(now - self.since), rfc3339(self.since))
+    }
+
     /// The text of a lock file: `PID TIME` and a line feed.
     fn text(self) -> String {
         format!("{} {}\n", self.pid, sql::time_text(self.since))
@@ -47,6 +48,18 @@ impl Holder {
     fn parse(text: &str) -> Option<Self> {
         let (pid, since) = text.trim_end().split_once(' ')?;
         Some(Self { pid: pid.parse().ok()?, since: sql::parse_time(since)? })
+    }
+}
+
+/// A length of time in its largest whole unit. One below zero, which only a
+/// clock that was set back can bring about, is none.
+fn words(age: time::Duration) -> String {
+    let seconds = age.whole_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 
@@ -110,11 +123,12 @@ impl Inventory {
             let path = path.clone();
             move |source| place::io(doing, &path, source)
         };
+        let asked = Instant::now();
         if !acquire(wait.unwrap_or_default(), || file.try_lock()).await.map_err(failed("lock"))? {
             let mut text = String::new();
             // Where it cannot be read (the lock is mandatory on Windows), the holder stays unknown.
             let _ = file.read_to_string(&mut text);
-            return Err(Error::Held { site: site.clone(), holder: Holder::parse(&text) });
+            return Err(Error::Held { site: site.clone(), holder: Holder::parse(&text), now: now + asked.elapsed() });
         }
         let holder = Holder { pid: std::process::id(), since: now };
         file.set_len(0)
@@ -204,5 +218,23 @@ mod tests {
         for text in ["", "4711", "4711 yesterday", "x 2026-11-22T18:51:12.000Z"] {
             assert_eq!(Holder::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_holder_is_told_with_its_age() {
+        #[track_caller]
+        fn check(age: time::Duration, words: &str) {
+            let holder = Holder { pid: 4711, since: datetime!(2026-11-22 18:51:12.5 UTC) };
+            let expected = format!("process 4711 for {words} (since 2026-11-22T18:51:12Z)");
+            assert_eq!(holder.seen_at(holder.since + age), expected);
+        }
+        check(time::Duration::ZERO, "0 s");
+        check(time::Duration::milliseconds(59_999), "59 s");
+        check(time::Duration::minutes(1), "1 min");
+        check(time::Duration::seconds(3_599), "59 min");
+        check(time::Duration::hours(1), "1 h");
+        check(time::Duration::hours(47), "47 h");
+        check(time::Duration::hours(48), "2 days");
+        check(time::Duration::days(-1), "0 s");
     }
 }

@@ -10,11 +10,14 @@
 //! returns; on failure nothing of it is. Files are readable by their owner
 //! only. A damaged or newer file is reported and left as it is.
 
+mod accept;
 mod attention;
 pub mod audit;
+mod change;
 mod credentials;
 mod delivery;
 mod error;
+mod file_system;
 mod lock;
 mod observations;
 mod open;
@@ -33,10 +36,13 @@ use std::{
 use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 
+pub use accept::Lost;
 pub use attention::{Attention, AttentionCode};
-pub use credentials::{Change, Leftover, NewGeneration};
+pub use change::Change;
+pub use credentials::{Leftover, NewGeneration};
 pub use delivery::{Delivered, DeliveryKind};
 pub use error::Error;
+pub use file_system::FileSystem;
 pub use lock::{Holder, SiteLock};
 pub use observations::{Observation, SiteRow};
 pub use robots::{NewRobot, Origin, RobotRow};

@@ -27,6 +27,8 @@ pub struct Observation {
     pub can_list: Option<bool>,
     /// Whether robots can be removed.
     pub can_remove: Option<bool>,
+    /// Whether an admin robot may register others.
+    pub admin_registers: Option<bool>,
     /// The outcome of a control: a request with an unregistered certificate.
     pub control: Option<Control>,
 }
@@ -57,6 +59,7 @@ impl SiteRow {
                 probe: row.maybe_text("probe")?.map(str::to_owned),
                 can_list: row.maybe_flag("can_list")?,
                 can_remove: row.maybe_flag("can_remove")?,
+                admin_registers: row.maybe_flag("admin_registers")?,
                 control: read_control(row)?,
             },
             server_pin_at: row.maybe_time("server_pin_at")?,
@@ -77,6 +80,14 @@ impl Inventory {
         self.collect(sqlx::query("SELECT * FROM site ORDER BY name"), SiteRow::read).await
     }
 
+    /// The sites of which it is known who can register there, or who cannot: those with a stored
+    /// support token, and those that let no admin robot do it. Ordered by name.
+    pub async fn sites_with_registrar(&self) -> Result<Vec<SiteRow>, Error> {
+        let select =
+            sqlx::query("SELECT * FROM site WHERE token_since IS NOT NULL OR admin_registers = 0 ORDER BY name");
+        self.collect(select, SiteRow::read).await
+    }
+
     /// Keeps what a visit showed. Needs no lock and makes no audit entry:
     /// nothing is decided by it alone.
     pub async fn observe(&self, site: &SiteName, seen: &Observation, now: OffsetDateTime) -> Result<(), Error> {
@@ -93,7 +104,8 @@ impl Inventory {
                  server_time = coalesce($4, server_time), clock_skew_ms = coalesce($5, clock_skew_ms),
                  probe = coalesce($6, probe), can_list = coalesce($7, can_list),
                  can_remove = coalesce($8, can_remove), control = coalesce($9, control),
-                 control_at = coalesce($10, control_at)
+                 control_at = coalesce($10, control_at),
+                 admin_registers = coalesce($11, admin_registers)
              WHERE name = $1",
         );
         let update = update
@@ -106,7 +118,8 @@ impl Inventory {
             .bind(seen.can_list)
             .bind(seen.can_remove)
             .bind(seen.control.map(control_word))
-            .bind(seen.control.map(|_| at.as_str()));
+            .bind(seen.control.map(|_| at.as_str()))
+            .bind(seen.admin_registers);
         commit.run(update).await?;
         commit.done().await
     }

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::{
     Error, Inventory, Writing,
     audit::Fact,
+    file_system,
     lock::StateLock,
     place, schema,
     sql::{self, Commit, Reader},
@@ -31,10 +32,12 @@ impl Inventory {
     /// and brings an older schema up to date. `actor` is who the audit names.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Unsafe`], [`Error::ReadOnly`], [`Error::Full`].
+    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Unsafe`], [`Error::NetworkDisk`], [`Error::ReadOnly`],
+    /// [`Error::Full`].
     pub async fn open(state_dir: &Path, actor: &str, now: OffsetDateTime) -> Result<Self, Error> {
         let state_dir = absolute(state_dir)?;
         let path = file_in(&state_dir);
+        file_system::check(&state_dir)?;
         place::make_private_dir(&state_dir)?;
         let state = StateLock::shared(&state_dir).await?;
 
@@ -221,6 +224,7 @@ async fn create(path: &Path, now: OffsetDateTime) -> Result<(), Error> {
         }
     };
     discard();
+    path.parent().map_or(Ok(()), place::sync_way)?;
     place::create_private(&new)?;
     let made = fill(&new, now).await.and_then(|()| {
         let synced = place::open_private(&new)?.sync_all();

@@ -63,6 +63,20 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes the way to a directory durable, also where a run that was killed had only made it.
+pub(super) fn sync_way(dir: &Path) -> Result<(), Error> {
+    for above in dir.ancestors().skip(1) {
+        // What cannot be opened, or has no syncs, is nothing that we made.
+        match File::open(above).map(|above| above.sync_all()) {
+            Ok(Err(error)) if cfg!(unix) && error.kind() != io::ErrorKind::InvalidInput => {
+                return Err(io("sync", above, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what is neither ours nor root's, what others may write to, and links.
 #[cfg(unix)]
 pub(super) fn check_owner(path: &Path) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     credential::{Attempt, Control, CredentialId, Delivery, Record, SecretRef},
-    site::RobotId,
+    site::{RobotId, SiteName},
     x509::Certificate,
 };
 
@@ -75,6 +75,8 @@ fn read_record(row: Reader<'_>) -> Result<Record, Error> {
         keyed_at: row.maybe_time("keyed_at")?,
         promoted_at: row.maybe_time("promoted_at")?,
         delivery: read_delivery(row)?,
+        deliver_tries: u32::try_from(row.int("deliver_tries")?).map_err(|_| row.misread("deliver_tries"))?,
+        deliver_after: row.maybe_time("deliver_after")?,
         retire_after: row.maybe_time("retire_after")?,
     })
 }
@@ -84,7 +86,8 @@ macro_rules! select_records {
     ($rest:literal) => {
         sqlx::query(concat!(
             "SELECT site, robot, generation, state, registered_name, role, secret, key_algorithm, profile, ",
-            "certificate, tries, tried_at, control, remote_id, keyed_at, promoted_at, delivery, retire_after ",
+            "certificate, tries, tried_at, control, remote_id, keyed_at, promoted_at, delivery, retire_after, ",
+            "deliver_tries, deliver_after ",
             "FROM credential ",
             $rest
         ))
@@ -119,7 +122,7 @@ impl Commit<'_> {
         let update = sqlx::query(
             "UPDATE credential SET state = $4, changed_at = $5, reason = coalesce($6, reason), certificate = $7,
                  fingerprint = $8, tries = $9, tried_at = $10, control = $11, remote_id = $12, keyed_at = $13,
-                 promoted_at = $14, delivery = $15, retire_after = $16
+                 promoted_at = $14, delivery = $15, retire_after = $16, deliver_tries = $17, deliver_after = $18
              WHERE site = $1 AND robot = $2 AND generation = $3",
         );
         let attempt = record.attempt.as_ref();
@@ -136,7 +139,9 @@ impl Commit<'_> {
             .bind(record.keyed_at.map(sql::time_text))
             .bind(record.promoted_at.map(sql::time_text))
             .bind(delivery_word(record.delivery))
-            .bind(record.retire_after.map(sql::time_text));
+            .bind(record.retire_after.map(sql::time_text))
+            .bind(record.deliver_tries)
+            .bind(record.deliver_after.map(sql::time_text));
         self.run(update).await.map(drop)
     }
 }
@@ -146,6 +151,12 @@ impl Inventory {
     pub async fn records(&self, robot: &RobotId) -> Result<Vec<Record>, Error> {
         let select = select_records!("WHERE site = $1 AND robot = $2 ORDER BY generation");
         self.collect(select.bind(robot.site.as_str()).bind(robot.robot.as_str()), read_record).await
+    }
+
+    /// The generations of every robot of a site, ordered by robot and generation.
+    pub async fn site_records(&self, site: &SiteName) -> Result<Vec<Record>, Error> {
+        let select = select_records!("WHERE site = $1 ORDER BY robot, generation");
+        self.collect(select.bind(site.as_str()), read_record).await
     }
 
     /// Every generation of every robot, ordered by robot and generation: one query.

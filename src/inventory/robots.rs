@@ -88,6 +88,8 @@ pub struct RobotRow {
     pub last_promotion: Option<OffsetDateTime>,
     /// The highest generation ever planned; 0 for none.
     pub last_generation: u32,
+    /// When a hook last told a person that its credential is about to end.
+    pub told_at: Option<OffsetDateTime>,
 }
 
 impl RobotRow {
@@ -101,6 +103,7 @@ impl RobotRow {
             created_at: row.time("created_at")?,
             last_promotion: row.maybe_time("last_promotion")?,
             last_generation: u32::try_from(row.int("last_generation")?).map_err(|_| row.misread("last_generation"))?,
+            told_at: row.maybe_time("told_at")?,
         })
     }
 }
@@ -110,9 +113,26 @@ macro_rules! select_robots {
     ($rest:literal) => {
         sqlx::query(concat!(
             "SELECT site, name AS robot, base_name, role, endpoint, origin, created_at, last_promotion, ",
-            "last_generation FROM robot ",
+            "last_generation, told_at FROM robot ",
             $rest
         ))
+    };
+}
+
+/// Another robot of the site that has a name, while the appliance may know one of its generations.
+macro_rules! select_namesake {
+    ($id:expr, $name:expr) => {
+        sqlx::query(
+            "SELECT DISTINCT robot.site, robot.name AS robot FROM robot
+             JOIN credential ON credential.site = robot.site AND credential.robot = robot.name
+             WHERE robot.site = $1 AND robot.name <> $2 AND robot.base_name = $3
+                 AND credential.state NOT IN ($4, $5)",
+        )
+        .bind($id.site.as_str())
+        .bind($id.robot.as_str())
+        .bind($name.as_str())
+        .bind(State::Retired.as_str())
+        .bind(State::Abandoned.as_str())
     };
 }
 
@@ -123,6 +143,39 @@ impl Commit<'_> {
         let row = self.row(select.bind(id.site.as_str()).bind(id.robot.as_str())).await?;
         row.map(|row| RobotRow::read(Reader::new(&row, self.path()))).transpose()
     }
+
+    /// Refuses a name that another robot of the site has.
+    async fn name_is_free(&mut self, id: &RobotId, name: &RobotName) -> Result<(), Error> {
+        let row = self.row(select_namesake!(id, name)).await?;
+        let robot = row.map(|row| Reader::new(&row, self.path()).robot()).transpose()?;
+        robot.map_or(Ok(()), |robot| Err(Error::NameOurs { name: name.clone(), robot }))
+    }
+
+    /// Writes the robot, in place of the one of that name if there is one, with its audit entry.
+    pub(super) async fn insert_robot(&mut self, robot: &NewRobot) -> Result<RobotRow, Error> {
+        let insert = sqlx::query(
+            "INSERT INTO robot (site, name, base_name, role, endpoint, origin, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (site, name) DO UPDATE SET base_name = $3, role = $4, endpoint = $5, origin = $6",
+        );
+        let insert = insert
+            .bind(robot.id.site.as_str())
+            .bind(robot.id.robot.as_str())
+            .bind(robot.base_name.as_str())
+            .bind(robot.role.as_str())
+            .bind(robot.endpoint.to_string())
+            .bind(robot.origin.as_str())
+            .bind(sql::time_text(self.now));
+        self.run(insert).await?;
+        let detail = json!({
+            "base_name": robot.base_name.as_str(),
+            "role": robot.role.as_str(),
+            "endpoint": robot.endpoint.to_string(),
+            "origin": robot.origin.as_str(),
+        });
+        self.audit(Fact::of_robot(&robot.id, "adopted", detail)).await?;
+        self.robot(&robot.id).await?.ok_or_else(|| Error::NoRobot(robot.id.clone()))
+    }
 }
 
 impl Inventory {
@@ -132,14 +185,43 @@ impl Inventory {
         self.find(select.bind(id.site.as_str()).bind(id.robot.as_str()), RobotRow::read).await
     }
 
+    /// Every robot, ordered by site and name.
+    pub async fn robot_rows(&self) -> Result<Vec<RobotRow>, Error> {
+        self.collect(select_robots!("ORDER BY site, name"), RobotRow::read).await
+    }
+
     /// Every robot with its role, ordered by site and name.
     pub async fn robots(&self) -> Result<Vec<(RobotId, Role)>, Error> {
         let select = sqlx::query("SELECT site, name AS robot, role FROM robot ORDER BY site, name");
         self.collect(select, |row| Ok((row.robot()?, row.word("role")?))).await
     }
 
+    /// Keeps that a hook has told a person that a credential is about to end.
+    /// Needs no lock and makes no audit entry: nothing is decided by it but when it is told again.
+    pub async fn told(&self, id: &RobotId, now: OffsetDateTime) -> Result<(), Error> {
+        let mut connection = self.connection.lock().await;
+        let mut commit = Commit::begin(self, &mut connection, now).await?;
+        let update = sqlx::query("UPDATE robot SET told_at = $3 WHERE site = $1 AND name = $2");
+        let update = update.bind(id.site.as_str()).bind(id.robot.as_str());
+        commit.run(update.bind(sql::time_text(now))).await?;
+        commit.done().await
+    }
+
+    /// Refuses a name for the robot that another robot of its site has, while one of that robot's
+    /// generations is in use, on its way or left behind.
+    ///
+    /// # Errors
+    /// [`Error::NameOurs`].
+    pub async fn name_is_free(&self, id: &RobotId, name: &RobotName) -> Result<(), Error> {
+        let robot = self.find(select_namesake!(id, name), |row| row.robot()).await?;
+        robot.map_or(Ok(()), |robot| Err(Error::NameOurs { name: name.clone(), robot }))
+    }
+
     /// Begins to look after a robot. One we already look after is returned as it is, or, as long as
-    /// the appliance can have heard nothing of it, with the name, role and address wanted now.
+    /// the appliance can have heard nothing of it, with the name, role, address and origin wanted now.
+    ///
+    /// # Errors
+    /// [`Error::NameOurs`] with nothing changed.
     pub async fn adopt_robot(&self, lock: &SiteLock, robot: &NewRobot, now: OffsetDateTime) -> Result<RobotRow, Error> {
         lock.covers(&robot.id)?;
         let mut connection = self.connection.lock().await;
@@ -149,33 +231,13 @@ impl Inventory {
             record.attempt.is_some() || !matches!(record.state, State::Planned | State::Keyed | State::Abandoned)
         });
         if let Some(known) = known {
-            let there = (&known.base_name, known.role, &known.endpoint);
-            if settled || there == (&robot.base_name, robot.role, &robot.endpoint) {
+            let there = (&known.base_name, known.role, &known.endpoint, known.origin);
+            if settled || there == (&robot.base_name, robot.role, &robot.endpoint, robot.origin) {
                 return Ok(known);
             }
         }
-        let insert = sqlx::query(
-            "INSERT INTO robot (site, name, base_name, role, endpoint, origin, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (site, name) DO UPDATE SET base_name = $3, role = $4, endpoint = $5",
-        );
-        let insert = insert
-            .bind(robot.id.site.as_str())
-            .bind(robot.id.robot.as_str())
-            .bind(robot.base_name.as_str())
-            .bind(robot.role.as_str())
-            .bind(robot.endpoint.to_string())
-            .bind(robot.origin.as_str())
-            .bind(sql::time_text(now));
-        commit.run(insert).await?;
-        let detail = json!({
-            "base_name": robot.base_name.as_str(),
-            "role": robot.role.as_str(),
-            "endpoint": robot.endpoint.to_string(),
-            "origin": robot.origin.as_str(),
-        });
-        commit.audit(Fact::of_robot(&robot.id, "adopted", detail)).await?;
-        let adopted = commit.robot(&robot.id).await?.ok_or_else(|| Error::NoRobot(robot.id.clone()))?;
+        commit.name_is_free(&robot.id, &robot.base_name).await?;
+        let adopted = commit.insert_robot(robot).await?;
         commit.done().await?;
         Ok(adopted)
     }

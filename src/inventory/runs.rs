@@ -92,6 +92,14 @@ impl Inventory {
         self.collect(sqlx::query("SELECT * FROM run ORDER BY site, robot, stream"), read).await
     }
 
+    /// Whether something was read to its end with this credential.
+    pub async fn was_read_with(&self, id: &CredentialId) -> Result<bool, Error> {
+        let select = sqlx::query(
+            "SELECT 1 AS one FROM run WHERE site = $1 AND robot = $2 AND generation = $3 AND complete LIMIT 1",
+        );
+        Ok(self.find(bind_id(select, id), |_| Ok(())).await?.is_some())
+    }
+
     /// Keeps that a credential was proven. Needs no lock: a proof that matters is made anew.
     ///
     /// # Errors

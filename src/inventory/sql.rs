@@ -191,13 +191,20 @@ impl<'c> Commit<'c> {
         now: OffsetDateTime,
     ) -> Result<Self, Error> {
         let mut commit = Self::begin(inventory, connection, now).await?;
-        let row = commit.row(sqlx::query("SELECT epoch FROM site WHERE name = $1").bind(lock.site.as_str())).await?;
+        commit.still_holds(lock).await?;
+        Ok(commit)
+    }
+
+    /// # Errors
+    /// [`Error::Fenced`] if the lock is not the site's newest.
+    pub(super) async fn still_holds(&mut self, lock: &SiteLock) -> Result<(), Error> {
+        let row = self.row(sqlx::query("SELECT epoch FROM site WHERE name = $1").bind(lock.site.as_str())).await?;
         let current = match &row {
-            Some(row) => Reader::new(row, commit.path).int("epoch")?,
-            None => return Err(damaged(commit.path, format!("the row of the locked site {} is gone", lock.site))),
+            Some(row) => Reader::new(row, self.path).int("epoch")?,
+            None => return Err(damaged(self.path, format!("the row of the locked site {} is gone", lock.site))),
         };
         if current == lock.epoch {
-            Ok(commit)
+            Ok(())
         } else {
             Err(Error::Fenced { site: lock.site.clone(), held: lock.epoch, current })
         }

@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 use crate::{
     appliance::{self, NotDone},
-    credential::{RegisteredName, plan::Need},
-    export, inventory, secrets, session,
+    credential::{CredentialId, RegisteredName, State, plan::Need},
+    export, hook, inventory, secrets, session,
     site::RobotId,
     verify, x509,
 };
@@ -40,6 +40,8 @@ pub enum Error {
     NameTaken {
         /// The name.
         name: RegisteredName,
+        /// Whether it is passed over: the next number has another name.
+        next: bool,
     },
     /// By the appliance's clock the certificate is not valid now. Nothing was sent.
     #[error("by the appliance's clock, {theirs}, the new certificate is not valid (here it is {ours})")]
@@ -56,6 +58,8 @@ pub enum Error {
         name: RegisteredName,
         /// Whose it is.
         robot: RobotId,
+        /// Whether it is passed over: the next number has another name.
+        next: bool,
     },
     /// The appliance could not be asked before the registration. Nothing was sent.
     #[error("the appliance could not be asked before the registration")]
@@ -89,9 +93,73 @@ pub enum Error {
         /// What is needed.
         need: Need,
     },
+    /// An import of the robot was begun and not finished.
+    #[error("an import of {robot} was begun and is not finished")]
+    ImportOpen {
+        /// The robot.
+        robot: RobotId,
+    },
     /// The files could not be written.
     #[error("the credential works, and its files could not be written")]
     Deliver(#[source] export::Error),
+    /// The stored support token is none.
+    #[error("the stored support token cannot be used")]
+    StoredToken(#[source] appliance::TokenError),
+    /// The credential in use is refused by the appliance before its end.
+    #[error("the appliance refuses {id}, which has not ended: nothing is changed without a person")]
+    Refused {
+        /// Which credential.
+        id: CredentialId,
+        /// What to do.
+        hint: String,
+    },
+    /// Nothing would be left to log in with.
+    #[error("{id} is the only credential that works")]
+    OnlyWorking {
+        /// Which credential.
+        id: CredentialId,
+    },
+    /// There is no such generation.
+    #[error("there is no {id}")]
+    NoGeneration {
+        /// Which credential was asked for.
+        id: CredentialId,
+    },
+    /// The generation is still on its way.
+    #[error("{id} is {state}: it was never in use")]
+    NotInUse {
+        /// Which credential.
+        id: CredentialId,
+        /// Where it stands.
+        state: State,
+    },
+    /// The removal certainly did not happen.
+    #[error("the robot {name} was not removed")]
+    NotRemoved {
+        /// Its name.
+        name: RegisteredName,
+        /// Why.
+        #[source]
+        reason: NotDone,
+    },
+    /// There is no generation to return to.
+    #[error("{robot} has no previous generation to return to")]
+    NothingPrevious {
+        /// The robot.
+        robot: RobotId,
+    },
+    /// The generation to return to does not work any more. Nothing was changed.
+    #[error("{id} is not accepted any more")]
+    NotAccepted {
+        /// Which credential.
+        id: CredentialId,
+        /// Why.
+        #[source]
+        failure: Box<verify::Failure>,
+    },
+    /// The credential works, and the hook that hands it on failed.
+    #[error("the credential works, and the hook that hands it on failed")]
+    Hook(#[source] hook::Error),
     /// There is no credential to work with.
     #[error("the robot has no active credential")]
     NothingActive,
@@ -121,7 +189,10 @@ impl Error {
                 return error.hint().or_else(|| Some("nothing was sent; run the same command again later".to_owned()));
             }
             Self::NotRegistered { reason, .. } => return not_registered(reason),
-            Self::NameTaken { name } => {
+            Self::NameTaken { next: true, .. } | Self::NameOurs { next: true, .. } => {
+                "run the same command again: it takes the next number"
+            }
+            Self::NameTaken { name, .. } => {
                 return Some(format!(
                     "choose another name with --registered-name, or remove {name} on the appliance if nobody uses it"
                 ));
@@ -134,8 +205,11 @@ impl Error {
             Self::Unsettled { .. } => {
                 "nothing is lost: run the same command again in ten minutes; it asks first and sends nothing twice without need"
             }
-            Self::NeedsPerson { need: Need::Token, .. } => {
-                "ask the vendor's support for a token, then run the same command with --token-file or --token-stdin"
+            Self::NeedsPerson { need: Need::Token, robot } => {
+                return Some(format!(
+                    "ask the vendor's support for a token, then run the same command with --token-file or --token-stdin, or store it with `robocred token set {}`",
+                    robot.site
+                ));
             }
             Self::NeedsPerson { need: Need::Frozen, .. } => "run `robocred status` to see why",
             Self::NeedsPerson { need: Need::ControlAccepted, .. } => {
@@ -143,6 +217,35 @@ impl Error {
             }
             Self::NeedsPerson { need: Need::Clock, .. } => {
                 "set both clocks by one time server, then run the same command again; nothing was changed"
+            }
+            Self::Hook(error) => return Some(error.hint()),
+            Self::StoredToken(_) => "store it again with `robocred token set SITE`",
+            Self::Refused { hint, .. } => return Some(hint.clone()),
+            Self::OnlyWorking { id } => {
+                return Some(format!(
+                    "`robocred rotate {} --force` makes another one first; `robocred retire {} --generation {} --last` retires it all the same",
+                    id.robot, id.robot, id.generation
+                ));
+            }
+            Self::NoGeneration { .. } | Self::NothingPrevious { .. } => {
+                "`robocred status` lists the generations there are"
+            }
+            Self::NotInUse { id, .. } => {
+                return Some(format!("`robocred rotate {}` brings it to its end first", id.robot));
+            }
+            Self::NotRemoved { reason, .. } => {
+                return reason
+                    .hint()
+                    .or_else(|| Some("run the same command again later; nothing was destroyed".to_owned()));
+            }
+            Self::NotAccepted { id, failure } => {
+                return failure
+                    .hint
+                    .clone()
+                    .or_else(|| Some(format!("`robocred rotate {} --force` makes a new credential", id.robot)));
+            }
+            Self::ImportOpen { .. } => {
+                "run the same `robocred import` again, or `robocred provision` to make a new credential instead"
             }
             Self::NothingActive => "run `robocred provision` for this robot",
         };

@@ -5,12 +5,13 @@
 use super::{Drive, Error, Moment};
 use crate::{
     credential::{Generation, Record},
-    inventory::{Change, NewGeneration},
+    inventory::{Change, NewGeneration, Origin},
     x509::{Certificate, PrivateKey, Validity},
 };
 
 impl Drive<'_> {
     pub(super) async fn make(&self, generation: Generation) -> Result<(), Error> {
+        self.refuse_to_replace_an_import().await?;
         (self.progress)(Moment::Making);
         let record = self.revised(generation).await?;
         let (algorithm, profile, days) = (record.key_algorithm, record.profile, self.robot.days);
@@ -33,6 +34,17 @@ impl Drive<'_> {
         Ok(())
     }
 
+    /// A robot whose import was begun and never finished works for somebody: a
+    /// new key under its name could take that away. `provision` makes it ours.
+    async fn refuse_to_replace_an_import(&self) -> Result<(), Error> {
+        let imported =
+            self.session.inventory().robot(&self.id).await?.is_some_and(|row| row.origin == Origin::Imported);
+        if imported && self.records().await?.iter().all(|record| record.promoted_at.is_none()) {
+            return Err(Error::ImportOpen { robot: self.id.clone() });
+        }
+        Ok(())
+    }
+
     /// The row of a generation whose key has not left this machine, as it is wanted now.
     async fn revised(&self, generation: Generation) -> Result<Record, Error> {
         let wanted = NewGeneration {
@@ -40,6 +52,7 @@ impl Drive<'_> {
             role: self.robot.role,
             key_algorithm: self.robot.key_algorithm,
             profile: self.robot.profile,
+            forced: false,
         };
         let record = self.record(generation).await?;
         Ok(self.session.inventory().revise(self.lock, &record.id, &wanted, self.session.now()).await?)

@@ -6,7 +6,7 @@ use super::{Drive, Error, PATIENCE, Run};
 use crate::{
     credential::{
         Delivery, Generation, Record, RegisteredName, State,
-        plan::{self, Observed, Probes, Standing, Step},
+        plan::{self, Aim, Need, Observed, Probes, Standing, Step},
     },
     export,
     inventory::{self, AttentionCode, Change, Inventory, SiteLock},
@@ -22,19 +22,54 @@ pub(super) fn active(records: &[Record]) -> Option<Record> {
     records.iter().find(|record| record.state == State::Active).cloned()
 }
 
+/// What is wanted of one robot.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Which robot.
+    pub id: &'a RobotId,
+    /// What the run is for.
+    pub aim: Aim,
+    /// The robot as configured; without it nothing can be unfit or due.
+    pub robot: Option<&'a Robot>,
+    /// Where its files go.
+    pub export: Option<&'a ExportTarget>,
+}
+
+impl Wish<'_> {
+    /// What stands where nothing is held yet.
+    fn nothing_yet(&self, now: OffsetDateTime) -> Observed {
+        Observed {
+            now,
+            theirs: None,
+            aim: self.aim,
+            standings: Vec::new(),
+            highest: None,
+            hindrance: None,
+            due_at: None,
+            past_floor: true,
+            ingested: true,
+            registrar: true,
+            renewed: false,
+            spent: Vec::new(),
+            probes: Probes::default(),
+            proof_refused: false,
+            patience_ends: now + PATIENCE,
+        }
+    }
+}
+
 /// What stands of a robot, before what this run knows. Reads inventory, store
-/// and export target; opens no connection, changes nothing. `robot` is what is
-/// wanted; without it nothing can be unfit.
+/// and export target; opens no connection, changes nothing.
 pub(super) async fn look(
     inventory: &Inventory,
     secrets: &Secrets,
-    id: &RobotId,
-    robot: Option<&Robot>,
-    export: Option<&ExportTarget>,
+    wish: &Wish<'_>,
     now: OffsetDateTime,
 ) -> Result<Observed, Error> {
+    let Wish { id, robot, export, .. } = *wish;
     let records = inventory.records(id).await?;
-    let base_name = inventory.robot(id).await?.map_or_else(|| id.robot.clone(), |row| row.base_name);
+    let row = inventory.robot(id).await?;
+    let base_name = row.as_ref().map_or_else(|| id.robot.clone(), |row| row.base_name.clone());
     let mut standings = Vec::with_capacity(records.len());
     for record in &records {
         let key = match record.state {
@@ -51,15 +86,23 @@ pub(super) async fn look(
         }
         standings.push(standing);
     }
+    let last_promotion = row.as_ref().and_then(|row| row.last_promotion);
+    let in_use = active(&records);
+    let certificate = in_use.as_ref().and_then(|record| record.certificate.as_ref());
+    let window = robot
+        .zip(certificate)
+        .map(|(robot, certificate)| robot.renewal.window(certificate.validity(), certificate.fingerprint()));
+    let highest = row.and_then(|row| Generation::new(row.last_generation));
     Ok(Observed {
-        now,
-        highest: records.iter().map(|record| record.id.generation).max(),
         standings,
-        hindrance: None,
-        registrar: true,
-        probes: Probes::default(),
-        proof_refused: false,
-        patience_ends: now + PATIENCE,
+        highest,
+        due_at: window.map(|window| window.due_at),
+        past_floor: window.is_none_or(|window| window.may_reissue(last_promotion, now)),
+        ingested: match (robot.and_then(|robot| robot.ingest.as_ref()), &in_use) {
+            (Some(_), Some(record)) => inventory.was_read_with(&record.id).await?,
+            _ => true,
+        },
+        ..wish.nothing_yet(now)
     })
 }
 
@@ -96,40 +139,33 @@ fn fits(record: &Record, robot: &Robot, base_name: &RobotName, now: OffsetDateTi
 /// Those of inventory and store.
 pub async fn foresee(
     holdings: Option<(&Inventory, &Secrets)>,
-    id: &RobotId,
-    robot: Option<&Robot>,
-    export: Option<&ExportTarget>,
+    wish: &Wish<'_>,
     now: OffsetDateTime,
 ) -> Result<Vec<Step>, Error> {
     let observed = match holdings {
-        Some((inventory, secrets)) => look(inventory, secrets, id, robot, export, now).await?,
-        None => Observed {
-            now,
-            standings: Vec::new(),
-            highest: None,
-            hindrance: None,
-            registrar: true,
-            probes: Probes::default(),
-            proof_refused: false,
-            patience_ends: now + PATIENCE,
-        },
+        Some((inventory, secrets)) => look(inventory, secrets, wish, now).await?,
+        None => wish.nothing_yet(now),
     };
     Ok(plan::foresee(&observed))
 }
 
 impl Drive<'_> {
     /// What stands now, with what this run knows.
-    pub(super) async fn look(&self, run: &Run) -> Result<Observed, Error> {
+    pub(super) async fn look(&self, run: &Run<'_>) -> Result<Observed, Error> {
         let now = self.session.now();
         // What was delivered in this run is right; asking again could only loop.
         let export = self.robot.export.as_ref().filter(|_| run.delivered.is_empty());
-        let observed =
-            look(self.session.inventory(), self.session.secrets(), &self.id, Some(self.robot), export, now).await?;
+        let wish = Wish { id: &self.id, aim: self.aim, robot: Some(self.robot), export };
+        let observed = look(self.session.inventory(), self.session.secrets(), &wish, now).await?;
         Ok(Observed {
-            registrar: self.token.is_some(),
+            registrar: run.registrars.any(),
+            renewed: run.renewed,
+            spent: run.spent.clone(),
             probes: run.probes,
             proof_refused: run.proof_refused,
+            theirs: run.skew.map(|skew| now + skew),
             patience_ends: run.in_doubt_since.unwrap_or(now) + PATIENCE,
+            hindrance: run.frozen.then_some(Need::Frozen),
             ..observed
         })
     }
@@ -162,9 +198,9 @@ impl Drive<'_> {
     }
 }
 
-/// Keeps or lifts the attentions that a verification can judge: clocks that
-/// differ, an appliance that shows another key, accepts any certificate, or
-/// refuses a credential before its end.
+/// Keeps or lifts the attentions that a verification can judge: a key that
+/// cannot be had, clocks that differ, an appliance that shows another key,
+/// accepts any certificate, or refuses a credential before its end.
 ///
 /// # Errors
 /// Those of the inventory.
@@ -176,6 +212,7 @@ pub async fn note(
     now: OffsetDateTime,
 ) -> Result<(), inventory::Error> {
     let rows = [
+        (Name::Key, Ended::Fail, AttentionCode::StoreUnavailable),
         (Name::Clock, Ended::Warn, AttentionCode::ClockSkew),
         (Name::Control, Ended::Fail, AttentionCode::ControlAccepted),
         (Name::Trust, Ended::Fail, AttentionCode::TrustChanged),
@@ -186,7 +223,11 @@ pub async fn note(
             // A line that is cut says nothing about the credential; a refusal does.
             Some(_) if code == AttentionCode::Frozen && !matches!(report.failure, None | Some(Kind::Refused)) => {}
             Some(check) if check.ended == bad => {
-                inventory.raise(lock, id, code, &check.detail, check.hint.as_deref(), now).await?;
+                let hint = match code {
+                    AttentionCode::Frozen => Some(way_back(inventory, id).await?),
+                    _ => check.hint.clone(),
+                };
+                inventory.raise(lock, id, code, &check.detail, hint.as_deref(), now).await?;
             }
             Some(check) if matches!(check.ended, Ended::Pass | Ended::Warn) => {
                 inventory.clear(lock, id, code, now).await?;
@@ -195,4 +236,23 @@ pub async fn note(
         }
     }
     Ok(())
+}
+
+/// What helps where the credential in use is refused before its end and none works.
+pub(super) fn way_on(id: &RobotId) -> String {
+    format!("look at the appliance: was it restored or reset? `robocred rotate {id} --force` makes a new credential")
+}
+
+/// What helps where the credential in use is refused before its end: the way
+/// back, where an earlier one may still be accepted.
+async fn way_back(inventory: &Inventory, id: &RobotId) -> Result<String, inventory::Error> {
+    let records = inventory.records(id).await?;
+    let previous = super::returns_to(id, &records).ok().flatten();
+    Ok(match previous.map(|record| record.id.generation) {
+        Some(generation) => format!(
+            "`robocred rollback {id}` returns to generation {generation} if the appliance still accepts it; \
+             `robocred rotate {id} --force` makes a new credential"
+        ),
+        None => way_on(id),
+    })
 }

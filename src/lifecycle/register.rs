@@ -3,28 +3,36 @@
 
 use time::OffsetDateTime;
 
-use super::{Drive, Error, Moment, PATIENCE, Run};
+use super::{Drive, Error, Moment, PATIENCE, Run, registrar::Registrar};
 use crate::{
-    appliance::{self, Answer, Authority, Difference, Listing, NewRobot, NotDone, Outcome, Probe, Reply},
-    credential::{Control, Generation, Record, RegisteredName, SecretRef, State, plan::ProbeAnswer},
+    appliance::{self, Answer, Difference, Listing, NewRobot, NotDone, Outcome, Probe, Reply},
+    credential::{
+        Control, Generation, Record, State,
+        plan::{Need, ProbeAnswer},
+    },
     inventory::{AttentionCode, Change, Observation},
     session::Loaded,
     verify::{self, Verdict},
     x509::Certificate,
 };
 
-impl Drive<'_> {
-    pub(super) async fn register(&mut self, generation: Generation, run: &mut Run) -> Result<(), Error> {
+impl<'a> Drive<'a> {
+    pub(super) async fn register(&self, generation: Generation, run: &mut Run<'a>) -> Result<(), Error> {
         (self.progress)(Moment::Registering);
         let record = self.record(generation).await?;
         let loaded = self.session.load(&record).await?;
         let tries = record.attempt.as_ref().map_or(0, |attempt| attempt.tries);
         let control = match record.attempt.as_ref() {
             Some(attempt) => attempt.control,
-            None => match self.before_the_first(&record, &loaded, run).await? {
-                Control::Accepted => return Ok(()),
-                control => control,
+            None => match self.before_the_first(&record, &loaded, run).await {
+                Err(error) => return self.unless_passed_over(&record, error, run).await,
+                Ok(Control::Accepted) => return Ok(()),
+                Ok(control) => control,
             },
+        };
+        // The plan asks for this step only with a registrar at hand; another robot's refusal may have come between.
+        let Some(registrar) = self.registrar(&run.registrars).await? else {
+            return Err(self.needs(Need::Token).await?);
         };
         fail::fail_point!("register.before-intent");
         self.advance(&record, Change::SendBegun { control }).await?;
@@ -32,15 +40,18 @@ impl Drive<'_> {
         run.in_doubt_since.get_or_insert(self.session.now());
         run.probes = crate::credential::plan::Probes::default();
         let sent = NewRobot { name: &record.registered_name, role: record.role, certificate: &loaded.certificate };
-        let outcome = self.send(&sent).await?;
+        let outcome = registrar.register(&self.session, &sent).await?;
         fail::fail_point!("register.answered");
         match outcome {
-            Outcome::NotDone(reason) => self.not_done(&record, tries, reason, run).await,
+            Outcome::NotDone(reason) => self.not_done(&record, tries, reason, &registrar, run).await,
             Outcome::Unknown(reason) => {
                 run.doubt = Some(reason.to_string());
                 Ok(())
             }
             Outcome::Answered(reply) => {
+                if registrar.is_admin() {
+                    self.admin_registers(true).await?;
+                }
                 run.answered = true;
                 run.doubt = Some("it was answered as a success, and the certificate is not accepted yet".to_owned());
                 self.compare(&record, &sent, &reply, run).await
@@ -48,19 +59,10 @@ impl Drive<'_> {
         }
     }
 
-    async fn send(&self, robot: &NewRobot<'_>) -> Result<Outcome, Error> {
-        // The plan asks for this step only with a registrar at hand.
-        let Some(token) = &self.token else {
-            return Err(Error::NeedsPerson { robot: self.id.clone(), need: crate::credential::plan::Need::Token });
-        };
-        let api = self.session.robots_api(None)?;
-        Ok(api.register(Authority::Token(token), robot).await)
-    }
-
     /// What is asked before a name is sent for the first time: the list, where
     /// there is one, and the control. `Accepted` means that the certificate
     /// turned out to be registered and was recorded so.
-    async fn before_the_first(&mut self, record: &Record, loaded: &Loaded, run: &mut Run) -> Result<Control, Error> {
+    async fn before_the_first(&self, record: &Record, loaded: &Loaded, run: &mut Run<'a>) -> Result<Control, Error> {
         self.name_is_free(record, loaded, run).await?;
         fail::fail_point!("register.listed");
         let api = self.session.read_api(&loaded.identity(self.session.site())?)?;
@@ -78,9 +80,7 @@ impl Drive<'_> {
                     self.accepted(record, None).await?;
                     Ok(Control::Accepted)
                 }
-                Control::Accepted | Control::Unknown => {
-                    Err(self.needs(crate::credential::plan::Need::ControlAccepted).await?)
-                }
+                Control::Accepted | Control::Unknown => Err(self.needs(Need::ControlAccepted).await?),
             },
             // It listed its robots a moment ago: hanging up may be how it refuses. Asked again when it matters.
             Answer::Unclear(error) if error.is_cut() => Ok(Control::Unknown),
@@ -109,22 +109,22 @@ impl Drive<'_> {
         }
     }
 
-    async fn name_is_free(&mut self, record: &Record, loaded: &Loaded, run: &mut Run) -> Result<(), Error> {
-        let Some(token) = &self.token else { return Ok(()) };
+    async fn name_is_free(&self, record: &Record, loaded: &Loaded, run: &mut Run<'a>) -> Result<(), Error> {
+        let Some(registrar) = self.registrar(&run.registrars).await? else { return Ok(()) };
         let name = &record.registered_name;
-        let listing = self.session.robots_api(None)?.list(Authority::Token(token)).await;
+        let listing = registrar.list(&self.session).await?;
         let can_list = match listing {
             Listing::Robots(robots) => {
                 let own = loaded.certificate.fingerprint();
                 let others =
                     |robot: &&appliance::RemoteRobot| robot.name == name.as_str() && robot.fingerprint != Some(own);
                 if let Some(taken) = robots.iter().find(others) {
-                    return Err(self.taken(name, taken).await?);
+                    return Err(self.taken(record, taken).await?);
                 }
                 Some(true)
             }
-            Listing::Refused(appliance::Refusal::Status(status)) if status == 401 => {
-                self.end_token().await?;
+            Listing::Refused(appliance::Refusal::Status(status)) if status == 401 && !registrar.is_admin() => {
+                self.refused(&registrar, &mut run.registrars).await?;
                 let reason = NotDone::TokenRefused { status, message: None };
                 return Err(Error::NotRegistered { name: name.clone(), reason });
             }
@@ -135,7 +135,7 @@ impl Drive<'_> {
             Listing::Failed(_) => None,
         };
         if can_list != Some(true) {
-            run.notices.push(format!(
+            (self.notice)(&format!(
                 "this appliance cannot list its robots: if somebody else already uses the name {name}, that robot may have been replaced"
             ));
         }
@@ -145,22 +145,58 @@ impl Drive<'_> {
     }
 
     /// Whose a name on the appliance is: another robot of ours, or somebody else's.
-    async fn taken(&self, name: &RegisteredName, robot: &appliance::RemoteRobot) -> Result<Error, Error> {
+    async fn taken(&self, asked: &Record, robot: &appliance::RemoteRobot) -> Result<Error, Error> {
+        let (name, next) = (&asked.registered_name, asked.id.generation != Generation::FIRST);
         let ours = self.session.inventory().all_records().await?.into_iter().find(|record| {
             record.id.robot.site == self.id.site
                 && robot.fingerprint.is_some()
                 && record.certificate.as_ref().map(Certificate::fingerprint) == robot.fingerprint
         });
         Ok(match ours {
-            Some(record) => Error::NameOurs { name: name.clone(), robot: record.id.robot },
-            None => Error::NameTaken { name: name.clone() },
+            Some(record) => Error::NameOurs { name: name.clone(), robot: record.id.robot, next },
+            None => Error::NameTaken { name: name.clone(), next },
         })
     }
 
-    async fn not_done(&mut self, record: &Record, tries: u32, reason: NotDone, run: &mut Run) -> Result<(), Error> {
+    /// A name with a number that is taken is passed over: nothing was sent, and the next number has another. Once in
+    /// a run, so that no list can lead it on for ever. The name of the first generation is a person's choice.
+    async fn unless_passed_over(&self, record: &Record, error: Error, run: &mut Run<'_>) -> Result<(), Error> {
+        if !matches!(error, Error::NameTaken { next: true, .. } | Error::NameOurs { next: true, .. }) {
+            return Err(error);
+        }
+        let reason = error.to_string();
+        self.raise(AttentionCode::ReplyDiffers, &reason, error.hint().as_deref()).await?;
+        // Its key first: a run that is killed in between makes another one and comes here again.
+        self.session.secrets().remove(&record.secret).await.map_err(Error::Store)?;
+        self.advance(record, Change::GivenUp { reason: reason.clone() }).await?;
+        (self.notice)(&format!("{reason}: the next number is taken"));
+        // What was wanted now is still wanted.
+        run.renewed = false;
+        match run.passed_over.replace(error) {
+            None => Ok(()),
+            Some(_) => Err(run.passed_over.take().unwrap_or(Error::NothingActive)),
+        }
+    }
+
+    async fn not_done(
+        &self,
+        record: &Record,
+        tries: u32,
+        reason: NotDone,
+        registrar: &Registrar<'a>,
+        run: &mut Run<'a>,
+    ) -> Result<(), Error> {
         let name = record.registered_name.clone();
-        if reason.ends_token() {
-            self.end_token().await?;
+        let admin_refused = registrar.is_admin() && matches!(reason, NotDone::CertificateRefused { .. });
+        if admin_refused || reason.ends_token() {
+            self.refused(registrar, &mut run.registrars).await?;
+        }
+        // 401 and an alert speak of this certificate; 403 of what it may.
+        if let NotDone::CertificateRefused { refusal: appliance::Refusal::Status(status), .. } = &reason
+            && admin_refused
+            && *status == 403
+        {
+            self.admin_registers(false).await?;
         }
         if matches!(reason, NotDone::NameTaken { .. }) && tries > 0 {
             // It may be our own earlier try that holds the name: the probe decides. After a success
@@ -175,27 +211,33 @@ impl Drive<'_> {
             fail::fail_point!("register.not-done");
         }
         match reason {
+            // The next registrar is asked, or a person for a token.
+            _ if admin_refused => {
+                (self.notice)(&format!(
+                    "the appliance does not let {} register {name} ({reason}): a support token is needed",
+                    who(registrar)
+                ));
+                Ok(())
+            }
             NotDone::Connect(error) => Err(self.session.explain(error).into()),
+            // Said by an appliance that does not list its robots.
+            NotDone::NameTaken { .. } if record.id.generation != Generation::FIRST => {
+                let keyed = self.record(record.id.generation).await?;
+                self.unless_passed_over(&keyed, Error::NameTaken { name, next: true }, run).await
+            }
             reason => Err(Error::NotRegistered { name, reason }),
         }
     }
 
-    /// A refused token is not used again, also not by the next run.
-    async fn end_token(&mut self) -> Result<(), Error> {
-        self.token = None;
-        if self.token_is_stored {
-            let inventory = self.session.inventory();
-            let slot = SecretRef::token(inventory.store_id(), &self.id.site);
-            self.session.secrets().remove(&slot).await.map_err(Error::Store)?;
-            inventory.clear_token(self.lock, self.session.now()).await?;
-        }
-        let hint = "ask the vendor's support for a new token, then run the same command with it";
-        self.raise(AttentionCode::TokenNeeded, "the appliance refused the support token", Some(hint)).await
-    }
-
     /// A success that differs from what was sent: noted, and the probe decides;
     /// only another certificate is a stop.
-    async fn compare(&self, record: &Record, sent: &NewRobot<'_>, reply: &Reply, run: &mut Run) -> Result<(), Error> {
+    async fn compare(
+        &self,
+        record: &Record,
+        sent: &NewRobot<'_>,
+        reply: &Reply,
+        run: &mut Run<'_>,
+    ) -> Result<(), Error> {
         run.remote_id = reply.remote_id.as_ref().map(ToString::to_string);
         let differences = appliance::differences(sent, reply);
         if differences.is_empty() {
@@ -215,7 +257,12 @@ impl Drive<'_> {
         Ok(())
     }
 
-    pub(super) async fn probe(&self, generation: Generation, at: OffsetDateTime, run: &mut Run) -> Result<(), Error> {
+    pub(super) async fn probe(
+        &self,
+        generation: Generation,
+        at: OffsetDateTime,
+        run: &mut Run<'_>,
+    ) -> Result<(), Error> {
         (self.progress)(Moment::Probing);
         if let Ok(pause) = std::time::Duration::try_from(at - self.session.now()) {
             // A clock that was set back meanwhile must not keep us.
@@ -233,14 +280,19 @@ impl Drive<'_> {
             run.probes.last = Some(ProbeAnswer::Unreachable);
             return Ok(());
         };
-        run.probes.last = Some(match asked?.verdict {
+        let asked = asked?;
+        run.skew = asked.server_time.map(|theirs| theirs - self.session.now());
+        run.probes.last = Some(match asked.verdict {
             Verdict::Accepted(_) => {
                 fail::fail_point!("probe.accepted");
                 self.accepted(&record, run.remote_id.take()).await?;
                 fail::fail_point!("probe.recorded");
                 return Ok(());
             }
-            Verdict::Refused(_) => ProbeAnswer::Refused,
+            Verdict::Refused(_) => {
+                run.skew.get_or_insert(time::Duration::ZERO);
+                ProbeAnswer::Refused
+            }
             Verdict::Indiscriminate => ProbeAnswer::Indiscriminate,
             Verdict::Unclear(appliance::Error::Connect(error)) => match self.session.explain(error) {
                 error @ crate::session::Error::Untrusted { .. } => return Err(error.into()),
@@ -262,7 +314,7 @@ impl Drive<'_> {
         Ok(())
     }
 
-    pub(super) async fn give_up(&self, generation: Generation, run: &mut Run) -> Result<(), Error> {
+    pub(super) async fn give_up(&self, generation: Generation, run: &mut Run<'_>) -> Result<(), Error> {
         let record = self.record(generation).await?;
         let reason = match record.state {
             _ if run.probes.name_taken => {
@@ -278,6 +330,8 @@ impl Drive<'_> {
         run.probes = crate::credential::plan::Probes::default();
         run.proof_refused = false;
         run.answered = false;
+        // What was wanted now is still wanted.
+        run.renewed = false;
         Ok(())
     }
 
@@ -293,6 +347,13 @@ impl Drive<'_> {
         fail::fail_point!("give-up.between");
         self.advance(&abandoned, Change::LeftBehind { reason: reason.to_owned() }).await?;
         Ok(())
+    }
+}
+
+fn who(registrar: &Registrar<'_>) -> String {
+    match registrar {
+        Registrar::Admin(robot, _) => robot.to_string(),
+        Registrar::Given(_) | Registrar::Stored(_) => "the support token".to_owned(),
     }
 }
 

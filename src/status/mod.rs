@@ -5,6 +5,8 @@
 //! inventory's rows are handed in, so that one report needs a handful of
 //! queries however many robots there are. Pure; no network, no secret store.
 
+mod token;
+
 use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
@@ -12,7 +14,7 @@ use time::OffsetDateTime;
 use crate::{
     config::{Config, Problems},
     credential::{Record, State},
-    inventory::{self, Attention, AttentionCode, Inventory, Leftover},
+    inventory::{self, Attention, AttentionCode, Inventory, Leftover, SiteRow},
     renewal::RenewalWindow,
     site::{RobotId, Role, StoreKind},
 };
@@ -24,6 +26,8 @@ pub struct Holdings {
     records: Vec<Record>,
     attention: Vec<Attention>,
     leftovers: Vec<Leftover>,
+    /// Those that say something of who can register there; most say nothing.
+    sites: Vec<SiteRow>,
     store: Option<StoreKind>,
     warning: Option<String>,
 }
@@ -39,6 +43,7 @@ impl Holdings {
             records: inventory.all_records().await?,
             attention: inventory.attention().await?,
             leftovers: inventory.leftovers().await?,
+            sites: inventory.sites_with_registrar().await?,
             store: inventory.store_kind(),
             warning: inventory.warning().map(ToOwned::to_owned),
         })
@@ -137,11 +142,17 @@ pub fn report(config: Result<&Config, &Problems>, holdings: &Holdings, now: Offs
             line.leftovers.push(leftover.clone());
         }
     }
+    for line in lines.values_mut() {
+        date(line, config.ok(), holdings);
+    }
+    if let Ok(config) = config {
+        token::announce(&mut lines, config, &holdings.sites, now);
+    }
     let mut warnings: Vec<String> = holdings.warning.iter().cloned().collect();
     warnings.extend(config.err().map(ToString::to_string));
     let mut lines: Vec<Line> = lines.into_values().collect();
     for line in &mut lines {
-        judge(line, config.ok(), holdings, now);
+        judge(line, now);
         if config.is_ok() && !line.configured {
             warnings.push(format!("{} is in the inventory and not in the configuration", line.id));
         }
@@ -186,7 +197,8 @@ fn place(line: &mut Line, record: &Record) {
     }
 }
 
-fn judge(line: &mut Line, config: Option<&Config>, holdings: &Holdings, now: OffsetDateTime) {
+/// What follows from the generation that is shown: role, store, and when it is due.
+fn date(line: &mut Line, config: Option<&Config>, holdings: &Holdings) {
     if let Some(record) = &line.record {
         line.role = record.role;
         line.store = holdings.store;
@@ -196,6 +208,9 @@ fn judge(line: &mut Line, config: Option<&Config>, holdings: &Holdings, now: Off
             line.window = Some(policy.window(certificate.validity(), certificate.fingerprint()));
         }
     }
+}
+
+fn judge(line: &mut Line, now: OffsetDateTime) {
     let active = line.record.as_ref().is_some_and(|record| record.state == State::Active);
     let pending = line.record.as_ref().is_some_and(|record| record.state.is_pending());
     let expired = active && line.window.is_some_and(|window| window.is_expired(now));
@@ -216,3 +231,6 @@ fn judge(line: &mut Line, config: Option<&Config>, holdings: &Holdings, now: Off
         (false, false) => Standing::Absent,
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,18 +11,17 @@ use std::{path::Path, time::Instant};
 
 use time::{OffsetDateTime, macros::datetime};
 
-use super::{
-    Check, Ended,
-    remote::{SKEW_WARNING, chain},
-};
+use super::{Check, Ended, remote::chain};
 use crate::{
+    anchor::{self, Standing},
+    clock::Agreement,
     config::{self, Config, Paths, Problems},
-    inventory::{self, Inventory},
+    credential::State,
+    inventory::{self, FileSystem, Inventory},
     secrets::{self, Choice, SealPlaces},
     session::seal_places,
     site::StoreKind,
 };
-use machine::FileSystem;
 
 /// This program did not exist before.
 const EARLIEST: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
@@ -30,8 +29,8 @@ const EARLIEST: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
 const LEAST_SPACE: u64 = 32 * 1024 * 1024;
 
 /// The looks, in their order.
-pub const NAMES: [&str; 9] =
-    ["config", "permissions", "state-dir", "inventory", "store", "seal-key", "clock", "disk", "swap"];
+pub const NAMES: [&str; 10] =
+    ["config", "permissions", "state-dir", "inventory", "store", "seal-key", "anchor", "clock", "disk", "swap"];
 
 /// What one look found.
 struct Finding {
@@ -81,7 +80,7 @@ pub async fn doctor(
     add(permissions(paths, seal.as_ref()));
     add(state_dir(&paths.state_dir));
     let opened = Inventory::open_read_only(&paths.state_dir).await;
-    add(holdings(paths, &opened).await);
+    add(holdings(paths, &opened, config.ok()).await);
     let inventory = opened.ok().flatten();
     let recorded = inventory.as_ref().and_then(Inventory::store_kind);
     match &seal {
@@ -94,8 +93,9 @@ pub async fn doctor(
                 Choice::Auto => paths.system.then_some(StoreKind::Sealed),
             });
             add(seal_key(kind, seal, &paths.state_dir));
+            add(anchored(paths, inventory.as_ref(), seal).await);
         }
-        None => (0..2).for_each(|_| add(Finding::new(Ended::Skip, "the configuration could not be read"))),
+        None => (0..3).for_each(|_| add(Finding::new(Ended::Skip, "the configuration could not be read"))),
     }
     add(clock(inventory.as_ref(), now).await);
     add(disk(machine::free_space(&machine::nearest(&paths.state_dir))));
@@ -185,12 +185,12 @@ fn state_dir(dir: &Path) -> Finding {
         let cannot = if is_there { "written to" } else { "made" };
         return Finding::new(Ended::Fail, format!("{shown} cannot be {cannot} by this user")).hint(hint);
     }
-    match machine::file_system(&nearest) {
+    match FileSystem::at(&nearest) {
         Some(FileSystem::Network(kind)) => {
             fail(format!("{shown} is on a network file system ({kind}): locks fail there"))
         }
-        Some(FileSystem::Fuse) => {
-            Finding::new(Ended::Warn, format!("{shown} is on a FUSE file system, which may be a network's"))
+        Some(FileSystem::Unclear(kind)) => {
+            Finding::new(Ended::Warn, format!("{shown} is on a {kind} file system, which may be a network's"))
                 .hint(elsewhere)
         }
         _ if is_there => Finding::pass(shown.to_string()),
@@ -198,7 +198,11 @@ fn state_dir(dir: &Path) -> Finding {
     }
 }
 
-async fn holdings(paths: &Paths, opened: &Result<Option<Inventory>, inventory::Error>) -> Finding {
+async fn holdings(
+    paths: &Paths,
+    opened: &Result<Option<Inventory>, inventory::Error>,
+    config: Option<&Config>,
+) -> Finding {
     let judge = |error: &inventory::Error| {
         // An older one is brought up to date by the next command that writes.
         let ended = if matches!(error, inventory::Error::Older { .. }) { Ended::Warn } else { Ended::Fail };
@@ -226,9 +230,26 @@ async fn holdings(paths: &Paths, opened: &Result<Option<Inventory>, inventory::E
             (Ok(_), Some(warning)) => Finding::new(Ended::Warn, warning).hint(
                 "make the disk writable: nothing can be recorded, and no robot provisioned, until then".to_owned(),
             ),
-            (Ok(_), None) => Finding::pass(format!("whole, with {} audit entries", entries.len())),
+            (Ok(_), None) => match unconfigured(inventory, config).await {
+                Err(error) => judge(&error),
+                Ok(0) => Finding::pass(format!("whole, with {} audit entries", entries.len())),
+                Ok(robots) => {
+                    let detail = format!("it holds robots with a credential that are not configured: {robots}");
+                    Finding::new(Ended::Warn, detail)
+                        .hint("name the configuration that is meant with --config, or bring it back".to_owned())
+                }
+            },
         },
     }
+}
+
+/// How many robots have a credential here and nobody who looks after it.
+async fn unconfigured(inventory: &Inventory, config: Option<&Config>) -> Result<usize, inventory::Error> {
+    let Some(config) = config else { return Ok(0) };
+    let mut held = inventory.all_records().await?;
+    held.retain(|record| record.state == State::Active || record.state.is_previous());
+    let lost = held.iter().map(|record| &record.id.robot).filter(|id| config.robot(id).is_none());
+    Ok(lost.collect::<std::collections::BTreeSet<_>>().len())
 }
 
 fn store(tried: &Result<secrets::Probe, secrets::Error>) -> Finding {
@@ -274,6 +295,32 @@ fn seal_key(kind: Option<StoreKind>, seal: &SealPlaces, state_dir: &Path) -> Fin
     })
 }
 
+/// Whether a restored or copied state directory would be noticed, and whether this is one.
+async fn anchored(paths: &Paths, inventory: Option<&Inventory>, seal: &SealPlaces) -> Finding {
+    let Some((inventory, kind)) = inventory.and_then(|inventory| Some((inventory, inventory.store_kind()?))) else {
+        return Finding::pass("nothing was done yet that had to be remembered");
+    };
+    let Ok(opened) = secrets::open(Choice::Auto, Some(kind), paths.system, seal).await else {
+        return Finding::new(Ended::Skip, "the secret store could not be opened");
+    };
+    match anchor::standing(inventory, &opened.secrets, paths.machine.as_deref()).await {
+        Err(error) => Finding::new(Ended::Warn, chain(&error)).hint(error.hint()),
+        Ok(standing) if standing.needs_person() => {
+            Finding::new(Ended::Fail, standing.to_string()).hint(anchor::HINT.to_owned())
+        }
+        Ok(Standing::Missing) if inventory.robots().await.is_ok_and(|robots| !robots.is_empty()) => {
+            let place = match kind {
+                StoreKind::Keyring => "the keyring".to_owned(),
+                StoreKind::Sealed => seal.default_key_file.parent().unwrap_or(Path::new("/")).display().to_string(),
+            };
+            Finding::new(Ended::Warn, "no anchor is kept: a restored or copied state directory would not be noticed")
+                .hint(format!("see that {place} can be written; the next command that changes something makes one"))
+        }
+        Ok(Standing::Missing) => Finding::pass("it is made with the first robot"),
+        Ok(standing) => Finding::pass(standing.to_string()),
+    }
+}
+
 async fn clock(inventory: Option<&Inventory>, now: OffsetDateTime) -> Finding {
     let hint = |whose: &str| format!("set {whose} clock by a time server: certificates are judged by the appliance's");
     if now < EARLIEST {
@@ -290,7 +337,7 @@ async fn clock(inventory: Option<&Inventory>, now: OffsetDateTime) -> Finding {
     let (seconds, which) =
         (skew.whole_seconds().unsigned_abs(), if skew.is_negative() { "behind" } else { "ahead of" });
     let detail = format!("the clock of {site} was {seconds} s {which} ours when last seen");
-    if skew.abs() > SKEW_WARNING {
+    if Agreement::of(skew) != Agreement::Close {
         return Finding::new(Ended::Warn, detail).hint(hint("each"));
     }
     Finding::pass(detail)

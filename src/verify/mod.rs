@@ -20,6 +20,7 @@ use crate::{
     x509::Fingerprint,
 };
 pub use probe::{Asked, Verdict, ask, control};
+pub(crate) use remote::chain;
 
 /// Proof that a credential was accepted, in a fresh connection, with the key
 /// as it rests in the store, by an appliance that refuses another one.
@@ -207,6 +208,12 @@ impl Report {
         self.failure.is_none()
     }
 
+    /// The steps that were passed, by name.
+    #[must_use]
+    pub fn passed(&self) -> Vec<&'static str> {
+        self.checks.iter().filter(|check| check.ended == Ended::Pass).map(|check| check.name).collect()
+    }
+
     /// The first failed step.
     #[must_use]
     pub fn failed(&self) -> Option<&Check> {
@@ -256,11 +263,13 @@ pub async fn prove(session: &Session<'_>, record: &Record, control: ControlUse) 
         return Ok((proof, report));
     }
     let step = report.failed().or_else(|| report.checks.iter().find(|check| check.name == Name::Control.as_str()));
+    // A control without any answer says nothing about the credential; the line was at fault.
+    let unanswered = step.is_some_and(|check| check.ended == Ended::Unknown);
     Err(Failure {
         step: step.map_or("control", |check| check.name),
         detail: step.map_or_else(String::new, |check| check.detail.clone()),
         hint: step.and_then(|check| check.hint.clone()),
-        kind: report.failure.unwrap_or(Kind::Control),
+        kind: report.failure.unwrap_or(if unanswered { Kind::Unreachable } else { Kind::Control }),
     })
 }
 

@@ -43,7 +43,7 @@ pub struct Asked {
 /// Only what happens before the network: policy, crypto.
 pub async fn ask(session: &Session<'_>, loaded: &Loaded, control: Control) -> Result<Asked, session::Error> {
     let api = session.read_api(&loaded.identity(session.site())?)?;
-    let login = api.log_in().await;
+    let login = telling(session, &api, api.log_in().await).await?;
     let server_time = login.server_time;
     let asked = |verdict, control| Asked { verdict, server_time, control };
     Ok(match login.answer {
@@ -65,6 +65,21 @@ pub async fn ask(session: &Session<'_>, loaded: &Loaded, control: Control) -> Re
             }
         }
     })
+}
+
+/// A login that tells one certificate from another: where "there is nothing"
+/// is said to an unregistered one too, it is no acceptance, and what GraphQL
+/// says counts. Network.
+///
+/// # Errors
+/// Only what happens before the network.
+pub(super) async fn telling(session: &Session<'_>, api: &ReadApi, login: Login) -> Result<Login, session::Error> {
+    let doubtful = login.probe == Probe::RestNil && matches!(login.answer, Answer::Accepted);
+    if !doubtful || control(session, Probe::RestNil).await? != Control::Accepted {
+        return Ok(login);
+    }
+    let graphql = api.probe(Probe::Graphql).await;
+    Ok(if matches!(graphql.answer, Answer::Refused(_)) { graphql } else { login })
 }
 
 /// Asks `probe` with a certificate that is registered nowhere, right after

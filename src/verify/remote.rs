@@ -5,21 +5,20 @@ use std::time::{Duration, Instant};
 use super::{Check, ControlUse, Ended, Kind, Name, Report, Verified, kind_of, probe, verified};
 use crate::{
     appliance::{self, Answer, Authority, Backoff, Connection, Listing, Login, Phase, Probe},
-    clock::rfc3339,
+    clock::{Agreement, rfc3339},
     credential::{Control, Record},
     inventory::Observation,
     session::{self, Loaded, Session},
-    site::{Role, TrustPolicy},
+    site::{RobotId, Role, TrustPolicy},
     trust::{Judge, Presented},
 };
 
-/// A difference of the clocks that somebody should look at.
-pub(super) const SKEW_WARNING: time::Duration = time::Duration::minutes(5);
 /// How long a control that was refused is good for.
 const CONTROL_REST: time::Duration = time::Duration::DAY;
 
 /// The steps so far. Once one has failed the rest are skipped.
 struct Steps {
+    robot: RobotId,
     checks: Vec<Check>,
     failure: Option<Kind>,
     proof: Option<Verified>,
@@ -27,8 +26,8 @@ struct Steps {
 }
 
 impl Steps {
-    fn new() -> Self {
-        Self { checks: Vec::new(), failure: None, proof: None, since: Instant::now() }
+    fn new(robot: &RobotId) -> Self {
+        Self { robot: robot.clone(), checks: Vec::new(), failure: None, proof: None, since: Instant::now() }
     }
 
     fn add(&mut self, name: Name, ended: Ended, detail: impl Into<String>) {
@@ -53,6 +52,13 @@ impl Steps {
         self.fail(name, kind_of(error), chain(error), error.hint());
     }
 
+    fn refused_hint(&self) -> String {
+        format!(
+            "the robot may have been removed there, or the appliance restored from a backup: look at its list of robots; if it is gone, `robocred rotate {} --force` makes a new credential for it",
+            self.robot
+        )
+    }
+
     fn into_report(mut self) -> Report {
         for name in Name::ALL.iter().skip(self.checks.len()) {
             self.add(*name, Ended::Skip, "not reached");
@@ -62,7 +68,7 @@ impl Steps {
 }
 
 /// An error with its sources on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -74,7 +80,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 pub(super) async fn run(session: &Session<'_>, record: &Record, control: ControlUse) -> Report {
-    let mut steps = Steps::new();
+    let mut steps = Steps::new(&record.id.robot);
     steps.add(Name::Config, Ended::Pass, configured(session));
     let Some(loaded) = local(session, record, &mut steps).await else { return steps.into_report() };
     let Some((connection, presented)) = reach(session, &loaded, &mut steps).await else { return steps.into_report() };
@@ -174,7 +180,7 @@ async fn reach(session: &Session<'_>, loaded: &Loaded, steps: &mut Steps) -> Opt
                 steps.add(Name::Trust, Ended::Pass, "");
                 steps.add(Name::Clock, Ended::Unknown, "the appliance said nothing");
                 let detail = format!("the appliance refused the certificate in the handshake (TLS alert {alert:?})");
-                steps.fail(Name::Read, Kind::Refused, detail, Some(refused_hint()));
+                steps.fail(Name::Read, Kind::Refused, detail, Some(steps.refused_hint()));
             } else {
                 steps.fail_with(Name::Trust, &session.explain(error));
             }
@@ -213,7 +219,7 @@ async fn read(session: &Session<'_>, loaded: &Loaded, connection: Connection) ->
     let mut tries = 0;
     let mut login = api.log_in_on(connection).await;
     loop {
-        let Answer::Unclear(error) = &login.answer else { return Ok(login) };
+        let Answer::Unclear(error) = &login.answer else { return probe::telling(session, &api, login).await };
         let pause = error.is_transient().then(|| Backoff::READS.pause(tries, began.elapsed(), error.retry_after()));
         let Some(pause) = pause.flatten() else { return Ok(login) };
         tokio::time::sleep(pause).await;
@@ -230,7 +236,9 @@ fn clock(session: &Session<'_>, login: Option<&Login>, steps: &mut Steps) -> Opt
     };
     let skew = server - session.now();
     let seconds = skew.whole_seconds();
-    if skew.abs() > SKEW_WARNING {
+    if Agreement::of(skew) == Agreement::Close {
+        steps.timed(Name::Clock, Ended::Pass, Duration::ZERO, format!("{seconds} s apart"), None);
+    } else {
         let hint = Some("set both clocks by one time server: certificates are judged by the appliance's".to_owned());
         steps.timed(
             Name::Clock,
@@ -239,8 +247,6 @@ fn clock(session: &Session<'_>, login: Option<&Login>, steps: &mut Steps) -> Opt
             format!("the appliance's clock is {seconds} s ahead of ours"),
             hint,
         );
-    } else {
-        steps.timed(Name::Clock, Ended::Pass, Duration::ZERO, format!("{seconds} s apart"), None);
     }
     Some(skew)
 }
@@ -254,7 +260,7 @@ fn judge_read(login: &Result<Login, session::Error>, steps: &mut Steps) -> Optio
         }
         Ok((Answer::Refused(refusal), _)) => {
             let detail = format!("the appliance refused the credential ({refusal})");
-            steps.fail(Name::Read, Kind::Refused, detail, Some(refused_hint()));
+            steps.fail(Name::Read, Kind::Refused, detail, Some(steps.refused_hint()));
         }
         Ok((Answer::Unclear(error), _)) => {
             let kind = match error {
@@ -275,10 +281,6 @@ const CHECKS_NOTHING: &str = "the appliance accepts a certificate it was never g
 fn checks_nothing_hint() -> String {
     "ask who changed the appliance's (or its proxy's) client certificate settings; until then anybody can read from it"
         .to_owned()
-}
-
-fn refused_hint() -> String {
-    "the robot may have been removed there, or the appliance restored from a backup: look at its list of robots; if it is gone, provision a robot of another name".to_owned()
 }
 
 /// Whether the appliance is known to refuse an unregistered certificate.

@@ -4,9 +4,10 @@
 mod again;
 mod appliance;
 mod disk;
+mod import;
 mod server;
 mod surroundings;
-mod terminal;
+pub mod terminal;
 mod typed;
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};

@@ -1,6 +1,8 @@
 //! What `provision` makes of every behaviour that an appliance may have: its
 //! exit code, what stands afterwards, how often the token was sent, the advice.
 
+mod rotation;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -18,7 +20,7 @@ use robocred::{
 use serde_json::Value;
 
 use crate::{
-    invariants::Watched,
+    invariants::{Do, Watched},
     world::{Ran, TOKEN, World, run},
 };
 
@@ -75,14 +77,20 @@ const fn expected(code: i32, state: &'static str, posts: usize, hint: &'static s
 fn every_behaviour_ends_as_its_class_does() {
     let all = Behaviours::all_named();
     assert!(UNUSUAL.iter().all(|(name, _)| all.iter().any(|(known, _)| known == name)));
+    each(&all, |name, behaviours| {
+        let unusual = UNUSUAL.iter().find(|(unusual, _)| *unusual == name);
+        check(name, behaviours, unusual.map_or(&USUAL, |(_, expected)| expected));
+    });
+}
+
+/// Checks each behaviour, several at a time since most of it is waiting; names those that failed.
+fn each(all: &[(&'static str, Behaviours)], check: impl Fn(&'static str, &Behaviours) + Sync) {
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 while let Some((name, behaviours)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let unusual = UNUSUAL.iter().find(|(unusual, _)| unusual == name);
-                    let expected = unusual.map_or(&USUAL, |(_, expected)| expected);
-                    if catch_unwind(AssertUnwindSafe(|| check(name, behaviours, expected))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| check(name, behaviours))).is_err() {
                         wrong.lock().unwrap().push(*name);
                     }
                 }
@@ -94,8 +102,8 @@ fn every_behaviour_ends_as_its_class_does() {
 
 fn check(name: &str, behaviours: &Behaviours, expected: &Expected) {
     let began = Instant::now();
-    let mut watched = Watched::new(World::of(behaviours));
-    let ran = watched.provision(None);
+    let mut watched = Watched::of(behaviours);
+    let ran = watched.run(Do::Provision, None);
     assert_eq!(ran.code(), Some(expected.code), "{name}: {ran:#?}");
     let world = &watched.world;
     assert!(began.elapsed() < PATIENCE + SLACK, "{name}: {:?}", began.elapsed());
@@ -105,7 +113,7 @@ fn check(name: &str, behaviours: &Behaviours, expected: &Expected) {
     assert_eq!(world.simulator.tokens_seen(), 1 + expected.posts, "{name}");
     assert!(hint(&ran).contains(expected.hint), "{name}: {ran:#?}");
     if expected.code == 0 {
-        watched.check_done();
+        watched.check_done(Do::Provision);
     } else {
         assert!(!world.path("out").exists(), "{name}: exported");
     }
@@ -128,6 +136,9 @@ fn taken(behaviours: Behaviours) -> World {
     arguments.extend(["--registered-name".to_owned(), "reader".to_owned()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     run(world.command(&arguments), TOKEN.as_bytes()).expect(0);
+    // Somebody who is not us: nothing of it is known here.
+    std::fs::remove_dir_all(world.state()).unwrap();
+    std::fs::remove_file(world.config()).unwrap();
     world.simulator.set_behaviours(behaviours);
     world
 }
@@ -241,8 +252,8 @@ fn a_name_that_is_given_up_is_followed_by_few_others_in_one_run() {
         ..Behaviours::default()
     };
     let began = Instant::now();
-    let mut watched = Watched::new(World::of(&behaviours));
-    watched.provision(None).expect(5);
+    let mut watched = Watched::of(&behaviours);
+    watched.run(Do::Provision, None).expect(5);
     assert!(began.elapsed() < PATIENCE + SLACK, "{:?}", began.elapsed());
     let status = watched.world.status();
     let leftovers = status["leftovers"].as_array().unwrap();

@@ -1,8 +1,28 @@
 //! The documents say what the code says.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use robocred::credential::state::TRANSITIONS;
+use robocred::{
+    credential::{State, state::TRANSITIONS},
+    inventory::AttentionCode,
+};
+
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+
+/// A section of docs/OPERATIONS.md.
+fn section(title: &str) -> &'static str {
+    let mut sections = OPERATIONS.split("\n## ");
+    sections.find(|section| section.starts_with(title)).unwrap_or_else(|| panic!("no section {title}"))
+}
+
+/// The cells of the one row of a section that begins with `cell`.
+#[track_caller]
+fn row(section: &'static str, cell: &str) -> Vec<&'static str> {
+    let begins = format!("| {cell} |");
+    let found: Vec<_> = section.lines().filter(|line| line.starts_with(&begins)).collect();
+    assert_eq!(found.len(), 1, "docs/OPERATIONS.md should have one row {cell}");
+    found[0].trim_matches('|').split(" | ").map(str::trim).collect()
+}
 
 #[test]
 fn the_state_table_in_the_architecture_document_is_the_one_in_the_code() {
@@ -12,4 +32,38 @@ fn the_state_table_in_the_architecture_document_is_the_one_in_the_code() {
     }
     let document = include_str!("../../docs/ARCHITECTURE.md");
     assert!(document.contains(&table), "docs/ARCHITECTURE.md should hold:\n{table}");
+}
+
+#[test]
+fn whoever_is_called_at_night_finds_every_code_and_every_state() {
+    let asked = section("What `attention` asks for");
+    for code in AttentionCode::ALL {
+        let cells = row(asked, &format!("`{code}`"));
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{code}: {cells:?}");
+    }
+    for code in 0..=12 {
+        assert_eq!(row(section("Exit codes"), &code.to_string()).len(), 3, "exit code {code}");
+    }
+    let states = section("The life of a rotation");
+    for state in State::ALL {
+        assert!(states.contains(&format!("`{state}`")), "docs/OPERATIONS.md does not say what {state} means");
+    }
+    for state in ["active", "pending", "needs-person", "expired", "absent"] {
+        assert!(states.contains(&format!("\n| `{state}` | ")), "docs/OPERATIONS.md does not say what {state} means");
+    }
+}
+
+#[test]
+fn every_special_situation_names_tests_that_there_are_or_its_reason() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for number in 1..=27 {
+        let cells = row(section("What was tried"), &format!("S{number}"));
+        let [_, _, happens, evidence] = cells[..] else { panic!("S{number}: {cells:?}") };
+        let named: Vec<_> = evidence.split('`').filter_map(|word| word.split_once("::")).collect();
+        assert!(!happens.is_empty() && (!named.is_empty() || evidence == "reason" || evidence == "see that section"));
+        for (file, name) in named {
+            let source = std::fs::read_to_string(tests.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(source.contains(&format!("fn {name}()")), "S{number}: no {name} in {file}");
+        }
+    }
 }

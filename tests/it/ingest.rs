@@ -77,6 +77,7 @@ impl Plant {
             role: Role::Reader,
             key_algorithm: KeyAlgorithm::EcdsaP256,
             profile: Profile::Client,
+            forced: false,
         };
         let planned = inventory.plan_generation(&lock, &new, NOW).await.unwrap();
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
@@ -91,7 +92,7 @@ impl Plant {
             Change::KeyStored { certificate },
             Change::SendBegun { control: Control::Refused },
             Change::Accepted { remote_id: None },
-            Change::Promoted,
+            Change::Promoted { passed: Vec::new() },
         ];
         for change in changes {
             inventory.advance(&lock, &planned.id, change, NOW).await.unwrap();

@@ -57,6 +57,7 @@ fn next_of(id: &RobotId) -> NewGeneration {
         role: Role::Reader,
         key_algorithm: KeyAlgorithm::EcdsaP256,
         profile: Profile::Client,
+        forced: false,
     }
 }
 
@@ -68,20 +69,23 @@ fn changes() -> Vec<Change> {
         Change::SendBegun { control: Control::Refused },
         Change::NotDone { reason: reason() },
         Change::Accepted { remote_id: Some("17".to_owned()) },
-        Change::Promoted,
-        Change::RolledBack,
+        Change::Promoted { passed: Vec::new() },
+        Change::RolledBack { passed: Vec::new() },
         Change::RetireBegun,
         Change::RetireDone,
         Change::RetireImpossible { reason: reason() },
         Change::GivenUp { reason: reason() },
         Change::LeftBehind { reason: reason() },
+        Change::Imported { certificate: CERTIFICATE.clone(), passed: Vec::new() },
+        Change::Spared { reason: reason() },
+        Change::Removed { reason: reason() },
     ]
 }
 
 /// The changes that bring a new generation to a state other than `previous`.
 fn way_to(state: State) -> Vec<Change> {
-    let [key, send, _, accept, promote, _, retire, done, impossible, give_up, leave] =
-        <[Change; 11]>::try_from(changes()).unwrap();
+    let [key, send, _, accept, promote, _, retire, done, impossible, give_up, leave, ..] =
+        <[Change; 14]>::try_from(changes()).unwrap();
     match state {
         State::Planned => vec![],
         State::Keyed => vec![key],

@@ -1,11 +1,15 @@
 //! The integration tests: one binary, one file per subject, against real TLS.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helping functions too")]
 
+#[cfg(all(unix, feature = "simulator"))]
+mod anchor;
 mod appliance;
 mod appliance_bodies;
 mod appliance_hostile;
 mod appliance_reads;
 mod appliance_servers;
+#[cfg(all(unix, feature = "simulator"))]
+mod audit;
 #[cfg(all(unix, feature = "simulator"))]
 mod bad_input;
 #[cfg(feature = "simulator")]
@@ -16,6 +20,12 @@ mod contract;
 #[cfg(all(feature = "failpoints", feature = "simulator"))]
 mod crash;
 mod docs;
+#[cfg(unix)]
+mod hooks;
+#[cfg(all(unix, feature = "simulator"))]
+mod import;
+#[cfg(all(feature = "failpoints", feature = "simulator"))]
+mod import_killed;
 #[cfg(feature = "simulator")]
 mod ingest;
 #[cfg(feature = "simulator")]
@@ -29,12 +39,26 @@ mod provision;
 #[cfg(feature = "simulator")]
 mod pytenable;
 mod ranks;
+#[cfg(all(unix, feature = "simulator"))]
+mod registrar;
+#[cfg(all(unix, feature = "simulator"))]
+mod retire;
+#[cfg(all(unix, feature = "simulator"))]
+mod rollback;
+#[cfg(feature = "simulator")]
+mod rotate;
+#[cfg(all(unix, feature = "simulator"))]
+mod rotate_hooks;
 mod scripted;
 mod secrets;
 mod secrets_keyring;
 mod secrets_sealed;
 #[cfg(feature = "simulator")]
 mod simulator;
+#[cfg(feature = "simulator")]
+mod situations;
+#[cfg(feature = "simulator")]
+mod status;
 mod trust;
 #[cfg(feature = "simulator")]
 mod world;

@@ -18,7 +18,9 @@ const RANKS: &[(&str, u32)] = &[
     ("secrets", 4),
     ("trust", 4),
     ("appliance", 4),
+    ("hook", 4),
     ("inventory", 4),
+    ("anchor", 5),
     ("session", 5),
     ("verify", 6),
     ("status", 6),
@@ -209,8 +211,15 @@ fn the_token_is_exposed_in_named_places_only() {
 
 #[test]
 fn key_bytes_are_exposed_in_named_places_only() {
-    const MAY: &[&str] =
-        &["src/x509/", "src/trust/", "src/lifecycle/make.rs", "src/export/", "src/session", "src/simulator/"];
+    const MAY: &[&str] = &[
+        "src/x509/",
+        "src/trust/",
+        "src/lifecycle/make.rs",
+        "src/lifecycle/import.rs",
+        "src/export/",
+        "src/session",
+        "src/simulator/",
+    ];
     let mut calls = 0;
     for (file, text) in library() {
         let count = text

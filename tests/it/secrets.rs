@@ -38,6 +38,15 @@ pub fn suite(store: &dyn SecretStore) {
     store.remove(&key).expect("remove twice");
     assert_eq!(**store.read(&other).expect("read"), *b"other", "removing one leaves the other");
     store.remove(&other).expect("remove");
+
+    assert_eq!(store.anchor("7f3a").expect("no anchor"), None);
+    for anchor in [b"first", b"later"] {
+        store.set_anchor("7f3a", anchor).expect("keep an anchor");
+        assert_eq!(**store.anchor("7f3a").expect("read it").expect("it is there"), *anchor);
+    }
+    assert_eq!(store.anchor("7f3b").expect("another's anchor"), None);
+    // Where slots are listed by hand, nothing may be left behind.
+    store.remove(&SecretRef::anchor("7f3a")).expect("remove the anchor");
 }
 
 #[test]
@@ -47,6 +56,20 @@ fn every_store_without_a_keyring_behaves_alike() {
     suite(&Home::with_key_file(&[7; 32]).store());
     suite(&Home::with_passphrase(b"correct horse battery staple\n").store());
     suite(&Home::with_credential(&[9; 32]).store());
+}
+
+#[test]
+fn an_anchor_of_sealed_files_never_rests_in_the_state_directory() {
+    let mut home = Home::new();
+    home.store().set_anchor("7f3a", b"outside").unwrap();
+    assert!(home.dir.path().join("config/robocred/anchor-7f3a.json").exists());
+    for inside in ["state/seal.key", "state/deeper/seal.key"] {
+        home.places.default_key_file = home.dir.path().join(inside);
+        let error = home.store().set_anchor("7f3a", b"inside").unwrap_err();
+        assert!(matches!(error, Error::Failed { step: "keep an anchor", .. }), "{error:?}");
+        home.store().anchor("7f3a").unwrap_err();
+    }
+    assert!(!home.dir.path().join("state").exists());
 }
 
 /// A store that finds every write lost.

@@ -1,7 +1,7 @@
 //! The built-in appliance, asked over real TLS by a client of its own.
 
 mod behaviours;
-mod client;
+pub mod client;
 mod faults;
 mod recorded;
 

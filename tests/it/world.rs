@@ -24,7 +24,8 @@ pub struct World {
     pub simulator: Simulator,
     /// Kept for the simulator's tasks; dropped after it.
     pub runtime: tokio::runtime::Runtime,
-    /// The pin that the person was told.
+    /// The address that the person was told, and its pin.
+    url: String,
     pin: String,
     home: tempfile::TempDir,
 }
@@ -73,8 +74,17 @@ impl World {
         let mut options = Options { token: TOKEN.to_owned(), devices: 20, ..Options::default() };
         change(&mut options);
         let simulator = runtime.block_on(simulator::start(options)).unwrap();
-        let pin = simulator.pin().to_string();
-        Self { simulator, runtime, pin, home: tempfile::tempdir().unwrap() }
+        let (url, pin) = (simulator.url(), simulator.pin().to_string());
+        Self { simulator, runtime, url, pin, home: tempfile::tempdir().unwrap() }
+    }
+
+    /// The person is told an address that only leads to the appliance, and so
+    /// is the configuration, if there is one.
+    pub fn reach_by(&mut self, url: String) {
+        if let Ok(config) = std::fs::read_to_string(self.config()) {
+            std::fs::write(self.config(), config.replace(&self.url, &url)).unwrap();
+        }
+        self.url = url;
     }
 
     /// A path below the home directory.
@@ -106,6 +116,14 @@ impl World {
         command
     }
 
+    /// What `tool` would run, as the last arguments of `wrapper`, with the same surroundings.
+    pub fn wrapped(&self, wrapper: &[&str], tool: &Command) -> Command {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(tool.get_program()).args(tool.get_args()).env_clear();
+        command.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(self.path(""));
+        command
+    }
+
     /// Runs the tool to its end with nothing on standard input.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         run(self.command(arguments), b"")
@@ -113,8 +131,7 @@ impl World {
 
     /// The usual first provision of `plant/reader`, with P-256 since it is quick.
     pub fn provision_arguments(&self) -> Vec<String> {
-        let pin = self.pin.clone();
-        let url = self.simulator.url();
+        let (url, pin) = (self.url.clone(), self.pin.clone());
         let fixed = ["--json", "provision", "plant/reader", "--key-type", "ecdsa-p256", "--token-stdin"];
         let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
         arguments.extend(["--url".to_owned(), url, "--pin".to_owned(), pin]);
@@ -142,6 +159,11 @@ impl World {
         let config = std::fs::read_to_string(self.config()).unwrap();
         std::fs::write(self.config(), config.replace(&self.pin, &pin)).unwrap();
         self.pin = pin;
+    }
+
+    /// Whether the appliance shows the key that is pinned.
+    pub fn trusts_the_appliance(&self) -> bool {
+        self.pin == self.simulator.pin().to_string()
     }
 
     /// What the inventory holds, through the library; `None` before the first run made one.
@@ -191,7 +213,12 @@ impl World {
 }
 
 /// Runs a command to its end with `input` on standard input.
-pub fn run(mut command: Command, input: &[u8]) -> Ran {
+pub fn run(command: Command, input: &[u8]) -> Ran {
+    finish(start(command, input))
+}
+
+/// Starts a command with `input` on standard input.
+pub fn start(mut command: Command, input: &[u8]) -> Child {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -200,6 +227,11 @@ pub fn run(mut command: Command, input: &[u8]) -> Ran {
         .expect("the tool was built");
     // A child that ends without reading closes the pipe; that is its right.
     let _ = child.stdin.take().unwrap().write_all(input);
+    child
+}
+
+/// Waits until a command has ended.
+pub fn finish(child: Child) -> Ran {
     let watchdog = Watchdog::over(&child);
     let output = child.wait_with_output().unwrap();
     drop(watchdog);

@@ -5,13 +5,16 @@
 //! one command stand with it, in `commands/`. Leaves out what the flags mean
 //! together ([`crate::invocation`]).
 
-use std::{env, ffi::OsString, fmt, path::PathBuf, str::FromStr};
+use std::{env, ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{FalseyValueParser, PossibleValue, PossibleValuesParser, Resettable, TypedValueParser},
 };
-use robocred::site::{self, RobotId, SiteName};
+use robocred::{
+    renewal::parse_duration,
+    site::{self, RobotId, SiteName},
+};
 
 use crate::commands;
 
@@ -155,14 +158,21 @@ pub enum LogFormat {
 pub enum Command {
     #[command(visible_alias = "onboard")]
     Provision(commands::provision::ProvisionArgs),
+    #[command(visible_alias = "renew")]
+    Rotate(commands::rotate::RotateArgs),
+    Rollback(commands::rollback::RollbackArgs),
+    Retire(commands::retire::RetireArgs),
     Verify(commands::verify::VerifyArgs),
     #[command(visible_alias = "list")]
     Status(commands::status::StatusArgs),
     Export(commands::export::ExportArgs),
     Ingest(commands::ingest::IngestArgs),
+    Hook(commands::hook::HookArgs),
+    Import(commands::import::ImportArgs),
     Token(commands::token::TokenArgs),
     Trust(commands::trust::TrustArgs),
     Config(commands::config::ConfigArgs),
+    Audit(commands::audit::AuditArgs),
     Doctor(commands::doctor::DoctorArgs),
     #[cfg(feature = "simulator")]
     Demo(commands::demo::DemoArgs),
@@ -182,6 +192,20 @@ pub struct TokenSource {
     /// Read the support token from standard input
     #[arg(long)]
     pub token_stdin: bool,
+}
+
+/// How long to wait for another run that works on the same site; without the flag, not at all.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct LockWait {
+    /// Wait this long for another run on the same site to end, for example 30s or 5m
+    #[arg(long = "lock-wait", value_name = "DURATION", value_parser = wait)]
+    pub longest: Option<Duration>,
+}
+
+fn wait(given: &str) -> Result<Duration, String> {
+    parse_duration(given)
+        .map(time::Duration::unsigned_abs)
+        .map_err(|_| format!("{given:?} is not a time like 30s or 5m"))
 }
 
 /// One robot, or all robots of a site, as a person names them.

@@ -26,6 +26,8 @@ pub struct Invocation {
     pub output: Output,
     /// Whether a person can be asked.
     pub interactive: bool,
+    /// Whether the command line said that nobody is to be asked.
+    pub unasked: bool,
 }
 
 impl Invocation {
@@ -39,6 +41,7 @@ impl Invocation {
             store: global.store,
             output: Output::new(global.json, global.quiet, global.color.unwrap_or_default(), format),
             interactive: !global.non_interactive && io::stdin().is_terminal(),
+            unasked: global.non_interactive,
         }
     }
 }

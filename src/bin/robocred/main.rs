@@ -10,6 +10,7 @@ mod opened;
 mod output;
 mod process;
 mod prompt;
+mod secret_file;
 mod token;
 mod usage;
 

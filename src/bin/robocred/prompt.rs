@@ -69,6 +69,31 @@ pub fn confirm_server(invocation: &Invocation, site: &SiteName, facts: &Facts) -
     shown.and_then(|()| ask_for_pin(presented, &mut io::stdin().lock(), &mut tell)).map_err(|error| terminal(&error))
 }
 
+/// Asks whether to go on; with --non-interactive the command line itself is the yes.
+pub fn confirm(invocation: &Invocation, question: &str) -> Result<bool, CommandError> {
+    if invocation.unasked {
+        return Ok(true);
+    }
+    if !invocation.interactive {
+        return Err(CommandError::new(Kind::Person, format!("a yes is needed, and nobody is there: {question}"))
+            .hint("run it on a terminal, or say with --non-interactive that it may act without asking"));
+    }
+    ask(question, &mut io::stdin().lock(), &mut io::stderr()).map_err(|error| terminal(&error))
+}
+
+/// The end of input is a no: nobody is there who agreed.
+fn ask(question: &str, answers: &mut impl BufRead, tell: &mut impl Write) -> io::Result<bool> {
+    loop {
+        write!(tell, "{} (yes or no) ", clean::line(question))?;
+        tell.flush()?;
+        match answer(answers)?.as_deref() {
+            None | Some("no" | "n") => return Ok(false),
+            Some("yes") => return Ok(true),
+            Some(_) => writeln!(tell, "Please type yes or no.")?,
+        }
+    }
+}
+
 /// A fingerprint as browsers and appliances show it.
 fn colons(fingerprint: Fingerprint) -> String {
     let octets: Vec<_> = fingerprint.as_bytes().iter().map(|octet| format!("{octet:02X}")).collect();
@@ -129,6 +154,7 @@ mod tests {
             store: None,
             output: Output::new(false, false, Color::Never, LogFormat::Text),
             interactive: false,
+            unasked: false,
         };
         let site = "plant-a".parse().unwrap();
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
@@ -139,8 +165,17 @@ mod tests {
             assert_eq!(error.kind(), kind);
             assert!(error.for_people(None).contains(hint), "{error:?}");
         };
+        check(confirm(&alone, "Sure?").unwrap_err(), Kind::Person, "--non-interactive");
+        assert!(confirm(&Invocation { unasked: true, ..alone.clone() }, "Sure?").unwrap());
         check(token(&alone, &site).unwrap_err(), Kind::Person, "--token-file");
         check(confirm_server(&alone, &site, server.facts()).unwrap_err(), Kind::Untrusted, &format!("--pin '{pin}'"));
+    }
+
+    #[test]
+    fn only_a_yes_goes_on() {
+        for (typed, expected) in [("yes\n", true), ("no\n", false), ("n\n", false), ("y\nyes\n", true), ("", false)] {
+            assert_eq!(ask("Sure?", &mut typed.as_bytes(), &mut Vec::new()).unwrap(), expected, "{typed:?}");
+        }
     }
 
     #[test]

@@ -16,13 +16,12 @@ use robocred::{
     appliance::{SupportToken, TokenError},
     site::SiteName,
 };
-use zeroize::Zeroizing;
 
 use crate::{
     cli::TokenSource,
     error::{CommandError, Kind},
     invocation::Invocation,
-    prompt,
+    prompt, secret_file,
 };
 
 /// The largest token file and the longest typed token, in bytes.
@@ -56,7 +55,7 @@ pub fn asked(invocation: &Invocation, site: &SiteName) -> Result<SupportToken, C
 
 fn from_file(path: &Path) -> Result<SupportToken, CommandError> {
     let name = format!("the token file {}", path.display());
-    let file = open(path).map_err(|error| {
+    let file = secret_file::open(path).map_err(|error| {
         CommandError::new(Kind::Config, format!("cannot open {name}"))
             .because(&error)
             .hint("name a file that holds the support token and that only you can read")
@@ -77,26 +76,11 @@ fn from_standard_input() -> Result<SupportToken, CommandError> {
     read(unbuffered, "standard input")
 }
 
-/// Reads to the end into a buffer that never grows, since a grown one leaves copies behind.
 fn read(source: impl Read, name: &str) -> Result<SupportToken, CommandError> {
-    let mut buffer = Zeroizing::new(vec![0; LARGEST + 1]);
-    let mut filled = 0;
-    let mut source = source;
-    while filled < buffer.len() {
-        match source.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(unreadable(&error, name));
-            }
-        }
+    match secret_file::read(source, LARGEST).map_err(|error| unreadable(&error, name))? {
+        Some(token) => SupportToken::parse(token).map_err(|reason| refused(reason, name)),
+        None => Err(refused(TokenError::TooLong { limit: LARGEST }, name)),
     }
-    if filled > LARGEST {
-        return Err(refused(TokenError::TooLong { limit: LARGEST }, name));
-    }
-    buffer.truncate(filled);
-    SupportToken::parse(buffer).map_err(|reason| refused(reason, name))
 }
 
 fn unreadable(error: &io::Error, name: &str) -> CommandError {
@@ -109,19 +93,6 @@ fn refused(reason: TokenError, name: &str) -> CommandError {
     CommandError::new(Kind::Config, format!("{name} cannot be used"))
         .because(&reason)
         .hint("it must hold the support token as the vendor gave it, on one line, and nothing else")
-}
-
-/// Opens without waiting for a writer, should it be a pipe. A link is followed: what counts is the file that is read.
-#[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
-}
-
-#[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
 }
 
 /// Judged on the open file, so that it cannot be another one by the time it is read.

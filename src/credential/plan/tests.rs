@@ -4,6 +4,8 @@ use time::macros::datetime;
 
 use super::*;
 
+mod rotation;
+
 const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 
 fn standing(state: State) -> Standing {
@@ -17,15 +19,25 @@ fn standing(state: State) -> Standing {
         not_after: Some(NOW + Duration::days(365)),
         tries: u32::from(state == State::Sending),
         sent_at: (state == State::Sending).then_some(NOW),
+        promoted: matches!(state, State::Active | State::Previous | State::Retiring | State::Retired),
+        deliver_after: None,
+        retire_after: None,
     }
 }
 
 fn observed(standings: &[Standing]) -> Observed {
     Observed {
         now: NOW,
+        theirs: None,
+        aim: Aim::Provision,
         standings: standings.to_vec(),
         highest: standings.iter().map(|standing| standing.generation).max(),
         hindrance: None,
+        due_at: None,
+        past_floor: true,
+        ingested: true,
+        renewed: false,
+        spent: Vec::new(),
         registrar: true,
         probes: Probes::default(),
         proof_refused: false,
@@ -187,12 +199,27 @@ fn what_cannot_be_logged_in_with_any_more_is_given_up_and_listed() {
     for state in [State::Sending, State::Registered] {
         let lost = Standing { key_present: false, ..standing(state) };
         assert_eq!(next(&observed(&[lost])), Step::GiveUp(FIRST), "{state} without its key");
-        let ended = Standing { not_after: Some(NOW - Duration::SECOND), ..standing(state) };
-        assert_eq!(next(&observed(&[ended])), Step::GiveUp(FIRST), "{state} past its end");
     }
     let mut refused = observed(&[standing(State::Registered)]);
     refused.proof_refused = true;
     assert_eq!(next(&refused), Step::GiveUp(FIRST));
+}
+
+#[test]
+fn what_may_be_registered_has_ended_only_if_the_appliance_says_so_too() {
+    let end = NOW - Duration::SECOND;
+    for (state, next_to_ask) in [(State::Sending, Step::Probe(FIRST, NOW)), (State::Registered, Step::Prove(FIRST))] {
+        let ended = observed(&[Standing { not_after: Some(end), ..standing(state) }]);
+        let check = |theirs, expected| {
+            assert_eq!(next(&Observed { theirs, ..ended.clone() }), expected, "{state}, theirs {theirs:?}");
+        };
+        check(None, next_to_ask);
+        check(Some(end - Duration::days(730)), next_to_ask);
+        check(Some(end), next_to_ask);
+        check(Some(NOW), Step::GiveUp(FIRST));
+        let theirs_alone = Observed { theirs: Some(NOW), ..observed(&[standing(state)]) };
+        assert_eq!(next(&theirs_alone), next_to_ask, "{state}, not ended here");
+    }
 }
 
 #[test]

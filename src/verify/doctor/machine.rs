@@ -71,53 +71,6 @@ pub(super) fn free_space(_: &Path) -> Option<u64> {
     None
 }
 
-/// What a file system is, as far as it matters to a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
-pub(super) enum FileSystem {
-    Local,
-    /// Locks and shared memory do not reach from machine to machine.
-    Network(&'static str),
-    /// Either, behind a program of this machine.
-    Fuse,
-}
-
-/// The file system of a directory.
-#[cfg(target_os = "linux")]
-pub(super) fn file_system(dir: &Path) -> Option<FileSystem> {
-    let found = rustix::fs::statfs(dir).ok()?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::unnecessary_cast,
-        reason = "the numbers have 32 bits, in a field of another width on each processor"
-    )]
-    let magic = found.f_type as u32;
-    Some(FileSystem::of(magic))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn file_system(_: &Path) -> Option<FileSystem> {
-    None
-}
-
-impl FileSystem {
-    /// From the number that Linux gives it (statfs(2)).
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
-    pub(super) fn of(magic: u32) -> Self {
-        match magic {
-            0x6969 => Self::Network("NFS"),
-            0xff53_4d42 | 0xfe53_4d42 | 0x517b => Self::Network("SMB"),
-            0x0102_1997 => Self::Network("9P"),
-            0x5346_414f | 0x6b41_4653 => Self::Network("AFS"),
-            0x00c3_6400 => Self::Network("Ceph"),
-            0x0bd0_0bd0 => Self::Network("Lustre"),
-            0x6573_5546 => Self::Fuse,
-            _ => Self::Local,
-        }
-    }
-}
-
 /// The swap areas that could keep what was in memory, by name. `None` where
 /// it is not told.
 pub(super) fn swap_in_clear() -> Option<Vec<String>> {

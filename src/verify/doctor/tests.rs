@@ -29,6 +29,7 @@ impl Machine {
             system: false,
             seal: config::Seal { credential: None, default_key_file: root.path().join("config/seal.key") },
             other_system_inventory: None,
+            machine: None,
         };
         Self { root, paths }
     }
@@ -114,11 +115,11 @@ async fn a_machine_where_nothing_was_done_yet() {
 async fn the_configuration() {
     let machine = Machine::in_use().await;
     machine.write("config/robocred.toml", 0o600, b"version = 1\nfirst = 1\nsecond = 2\n");
-    let (ended, said) = machine.only("config", &["store", "seal-key"]).await;
+    let (ended, said) = machine.only("config", &["store", "seal-key", "anchor"]).await;
     assert_eq!(ended, Ended::Fail);
     assert!(said.contains("first") && said.contains("second") && said.contains("robocred config check"), "{said}");
     let checks = machine.look_at(NOW).await;
-    for name in ["store", "seal-key"] {
+    for name in ["store", "seal-key", "anchor"] {
         let check = checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!((check.ended, check.millis), (Ended::Skip, None), "{name}");
     }
@@ -127,13 +128,13 @@ async fn the_configuration() {
 #[tokio::test]
 async fn the_permissions() {
     for (name, mode, ended, also) in [
-        ("config/robocred.toml", 0o666, Ended::Fail, &["config", "store", "seal-key"][..]),
+        ("config/robocred.toml", 0o666, Ended::Fail, &["config", "store", "seal-key", "anchor"][..]),
         ("config/robocred.toml", 0o644, Ended::Pass, &[]),
         ("state", 0o777, Ended::Fail, &["inventory"]),
         ("state", 0o755, Ended::Warn, &[]),
         ("state/inventory.db", 0o620, Ended::Fail, &["inventory"]),
         ("state/inventory.db", 0o640, Ended::Warn, &[]),
-        ("config/seal.key", 0o640, Ended::Fail, &["store"]),
+        ("config/seal.key", 0o640, Ended::Fail, &["store", "anchor"]),
     ] {
         let machine = Machine::in_use().await;
         machine.chmod(name, mode);
@@ -147,7 +148,7 @@ async fn the_permissions() {
     let machine = Machine::in_use().await;
     machine.chmod("state", 0o755);
     machine.chmod("config/seal.key", 0o604);
-    let (found, said) = machine.only("permissions", &["store"]).await;
+    let (found, said) = machine.only("permissions", &["store", "anchor"]).await;
     assert!(found == Ended::Fail && said.contains("seal.key"), "the worst is told: {said}");
 
     if rustix::process::geteuid().is_root() {
@@ -183,22 +184,6 @@ async fn the_state_directory() {
         machine.chmod("elsewhere", 0o500);
         assert!(!machine::may_write(&machine.root.path().join("elsewhere")));
         machine.chmod("elsewhere", 0o700);
-    }
-    for (magic, kind) in [
-        (0x6969, FileSystem::Network("NFS")),
-        (0xff53_4d42, FileSystem::Network("SMB")),
-        (0xfe53_4d42, FileSystem::Network("SMB")),
-        (0x6573_5546, FileSystem::Fuse),
-        (0xef53, FileSystem::Local),
-        (0x0102_1994, FileSystem::Local),
-        (0x794c_7630, FileSystem::Local),
-    ] {
-        assert_eq!(FileSystem::of(magic), kind, "{magic:x}");
-    }
-    if cfg!(target_os = "linux") {
-        let proc = machine::file_system(Path::new("/proc"));
-        assert_eq!(proc, Some(FileSystem::Local));
-        assert_eq!(machine::file_system(Path::new("/proc/not/there")), None);
     }
 }
 
@@ -250,7 +235,7 @@ async fn the_store() {
     let slot = crate::credential::SecretRef::from_inventory("test".into());
     store.secrets.put(&slot, "a test", b"secret").await.unwrap();
     machine.write("config/seal.key", 0o600, &[8; 32]);
-    let (ended, said) = machine.only("store", &[]).await;
+    let (ended, said) = machine.only("store", &["anchor"]).await;
     assert!(ended == Ended::Fail && said.contains("seal"), "{said}");
 
     let untried = secrets::Probe { kind: StoreKind::Sealed, took: None, notice: Some("a notice".into()) };
@@ -294,6 +279,45 @@ async fn the_sealing_key() {
     disk::remove_file(&machine.paths.seal.default_key_file).unwrap();
     let found = sealed(&places(&machine));
     assert!(found.ended == Ended::Pass && found.detail.contains("made with the first secret"), "{}", found.detail);
+}
+
+#[tokio::test]
+async fn the_anchor() {
+    use crate::{
+        inventory::{NewRobot, Origin},
+        site::Role,
+    };
+
+    let machine = Machine::in_use().await;
+    let (ended, said) = machine.only("anchor", &[]).await;
+    assert_eq!(ended, Ended::Pass, "{said}");
+
+    let inventory = Inventory::open(&machine.paths.state_dir, "tester", NOW).await.unwrap();
+    let lock = inventory.lock_site(&"plant".parse().unwrap(), None, NOW).await.unwrap();
+    let robot = NewRobot {
+        id: "plant/reader".parse().unwrap(),
+        base_name: "reader".parse().unwrap(),
+        role: Role::Reader,
+        endpoint: "https://10.20.0.5".parse().unwrap(),
+        origin: Origin::Provisioned,
+    };
+    inventory.adopt_robot(&lock, &robot, NOW).await.unwrap();
+    drop(lock);
+    let (ended, said) = machine.only("anchor", &[]).await;
+    assert_eq!(ended, Ended::Warn);
+    assert!(said.contains("would not be noticed") && said.contains("config"), "{said}");
+
+    let secrets = secrets::Secrets::new(secrets::SealedStore::new(places(&machine)));
+    crate::anchor::keep(&inventory, &secrets, None).await.unwrap();
+    let (ended, said) = machine.only("anchor", &[]).await;
+    assert_eq!(ended, Ended::Pass, "{said}");
+
+    let name = format!("config/anchor-{}.json", inventory.store_id());
+    let kept = disk::read_to_string(machine.root.path().join(&name)).unwrap();
+    machine.write(&name, 0o600, kept.replace(r#""plant/reader":0"#, r#""plant/reader":7"#).as_bytes());
+    let (ended, said) = machine.only("anchor", &[]).await;
+    assert_eq!(ended, Ended::Fail);
+    assert!(said.contains("generation 7") && said.contains("--accept"), "{said}");
 }
 
 #[tokio::test]

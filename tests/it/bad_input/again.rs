@@ -1,15 +1,19 @@
 //! Twice, at the same time, otherwise, or cut in the middle.
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
-use robocred::simulator::{Fault, FaultKind};
+use robocred::{
+    clock::{Clock as _, SystemClock},
+    inventory::Inventory,
+    simulator::{Fault, FaultKind},
+};
 
 use super::{everything, refused, refuses, words};
-use crate::world::{TOKEN, World};
+use crate::world::{TOKEN, World, run};
 
 #[test]
 fn flags_that_contradict_what_exists() {
@@ -77,6 +81,41 @@ fn the_same_command_in_two_terminals() {
     first.wait().unwrap();
     world.provision(&[]).expect(0);
     assert_eq!(world.simulator.robots().len(), 1);
+}
+
+#[test]
+fn who_holds_a_site_is_told_with_its_age_and_waited_for() {
+    let world = World::new();
+    world.provision(&[]).expect(0);
+    let runtime = &world.runtime;
+    let inventory = runtime.block_on(Inventory::open(&world.state(), "tester", SystemClock.now())).unwrap();
+    let since = SystemClock.now() - time::Duration::minutes(3);
+    let held = runtime.block_on(inventory.lock_site(&"plant".parse().unwrap(), None, since)).unwrap();
+    let holder = format!("process {} for 3 min (since ", std::process::id());
+
+    let export = ["export", "plant/reader", "--dir", "out"];
+    refuses(&world, || world.command(&export), b"", 10, &[&holder]);
+    let patient = [&export[..], &["--lock-wait", "1s"]].concat();
+    let ran = world.run(&patient);
+    assert!(refused(&ran, 10).contains(&holder), "{ran:#?}");
+    assert_eq!(ran.stderr.matches("waiting").count(), 1, "{ran:#?}");
+    assert!(!world.path("out").exists());
+
+    // Another site goes on meanwhile.
+    let (url, pin) = (world.simulator.url(), world.simulator.pin().to_string());
+    let other = ["provision", "mill/other", "--key-type", "ecdsa-p256", "--token-stdin", "--url", &url, "--pin", &pin];
+    run(world.command(&other), TOKEN.as_bytes()).expect(0);
+
+    let mut waiting = begin(&world, &[&export[..], &["--lock-wait", "5m"]].concat());
+    let mut said = BufReader::new(waiting.stderr.take().unwrap());
+    let mut note = String::new();
+    said.read_line(&mut note).unwrap();
+    assert!(note.contains(&holder) && note.contains("waiting"), "{note}");
+    assert_eq!(waiting.try_wait().unwrap(), None);
+    drop(held);
+    said.read_to_string(&mut note).unwrap();
+    assert!(waiting.wait().unwrap().success(), "{note}");
+    assert!(world.path("out/key.pem").exists());
 }
 
 #[test]

@@ -228,3 +228,51 @@ fn a_full_directory_for_device_metadata() {
     ingest().expect(0);
     disk.change(ended);
 }
+
+/// A rotation on a disk in trouble; then out of trouble, the same command
+/// again. The old credential works all along. Whether the first one failed.
+#[track_caller]
+fn check_rotation(free: Option<u32>) -> bool {
+    let world = World::new();
+    let Some(disk) = Disk::mount(world.state()) else { return true };
+    disk.provision(&world, &[]).expect(0);
+    match free {
+        Some(free) => disk.fill(free),
+        None => disk.change(READ_ONLY),
+    }
+    let rotate = || {
+        let arguments = ["--json", "rotate", "plant/reader", "--force", "--token-stdin"];
+        run(disk.within(&world.command(&arguments)), TOKEN.as_bytes())
+    };
+    let first = rotate();
+    let told = disk.status(&world);
+    assert_eq!(told["state"], "active", "{told:#} after {first:#?}");
+    let own = told["fingerprint_sha256"].as_str().unwrap().to_owned();
+    let robots = world.simulator.robots();
+    assert!(robots.iter().any(|robot| robot.fingerprint.to_string() == own), "{own} is not in {robots:#?}");
+    let failed = first.code() != Some(0);
+    if failed {
+        assert!([1, 3, 5, 7].contains(&first.code().unwrap()), "{first:#?}");
+        refused(&first, first.code().unwrap());
+    }
+    if free.is_some() {
+        disk.empty();
+    } else {
+        writable(&disk);
+    }
+    rotate().expect(0);
+    assert_eq!(disk.status(&world)["leftovers"].as_array().map(Vec::len), Some(0));
+    run(disk.within(&world.command(&["verify"])), b"").expect(0);
+    failed
+}
+
+#[test]
+fn a_state_directory_that_is_full_during_a_rotation() {
+    let failed = (0..200).step_by(20).filter(|free| check_rotation(Some(*free))).count();
+    assert!(failed >= 2, "the disk was full {failed} times only");
+}
+
+#[test]
+fn a_state_directory_that_is_read_only_during_a_rotation() {
+    assert!(check_rotation(None));
+}

@@ -38,7 +38,7 @@ print(json.dumps({"shown": shown.decode(), "code": os.waitstatus_to_exitcode(sta
 "#;
 
 /// What happened at the terminal; `None`, said loudly, without Python.
-fn person(world: &World, arguments: &[&str], answers: &[(&str, &str)]) -> Option<Value> {
+pub fn person(world: &World, arguments: &[&str], answers: &[(&str, &str)]) -> Option<Value> {
     if !judges::need("python3", "python3") {
         return None;
     }

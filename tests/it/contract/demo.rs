@@ -28,11 +28,21 @@ fn the_whole_job_is_shown() {
     let output = tool(folder.path(), &["demo"]).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{told}");
-    assert_eq!(told.matches(". instead of ").count(), 5, "{told}");
-    for said in ["openssl req", "curl -k", "$ robocred provision ", "1000 assets of 1000", "$ robocred status"] {
+    assert_eq!(told.matches(". instead of ").count(), 7, "{told}");
+    for said in [
+        "openssl req",
+        "curl -k",
+        "$ robocred provision ",
+        "1000 assets of 1000",
+        "plant-a/lucidum: rotated",
+        "is still accepted",
+        "$ robocred status",
+    ] {
         assert!(told.contains(said), "{said} is missing in {told}");
     }
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    // What becomes of the old credential, and that the delivery is recorded; nothing else.
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the old credential keeps working") && said.lines().count() == 2, "{said}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 
     let output = tool(folder.path(), &["--json", "demo"]).output().unwrap();

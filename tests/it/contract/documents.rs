@@ -220,6 +220,78 @@ fn every_document_has_the_fields_of_the_contract() {
     world.assert_nowhere(TOKEN.as_bytes());
 }
 
+/// The results of a command, each with the fields of the contract.
+fn results(ran: Ran, code: i32) -> Vec<Value> {
+    let document = document(ran, code);
+    check(&document, &[SCHEMA, ("results", Is::List)]);
+    let results = document["results"].as_array().unwrap().clone();
+    for result in &results {
+        check(result, RESULT);
+        if result["error"].is_object() {
+            check(&result["error"], ERROR);
+        }
+    }
+    results
+}
+
+#[test]
+fn a_life_has_the_fields_of_the_contract() {
+    let world = World::new();
+    world.provision(&["--export", "out"]).expect(0);
+    let with_token = |arguments: &[&str]| run(world.command(&[&["--json"], arguments].concat()), TOKEN.as_bytes());
+    let acted = |results: Vec<Value>, action: &str, generation: u32| {
+        assert_eq!((&results[0]["action"], &results[0]["generation"]), (&action.into(), &generation.into()));
+        for field in ["registered_name", "fingerprint_sha256", "not_after"] {
+            assert!(results[0][field].is_string(), "{field} in {results:?}");
+        }
+    };
+    let plan = |arguments: &[&str]| {
+        let plan = document(world.run(&[&["--json"], arguments, &["--dry-run"]].concat()), 0);
+        check(&plan, &[SCHEMA, ("plan", Is::List)]);
+        check(&plan["plan"][0], &[("robot", Is::Text), ("steps", Is::List)]);
+        assert!(plan["plan"][0]["steps"].as_array().unwrap().iter().all(Value::is_string));
+    };
+    plan(&["rotate", "plant/reader", "--force"]);
+    acted(results(with_token(&["rotate", "plant/reader", "--force", "--token-stdin"]), 0), "rotated", 2);
+    plan(&["rollback", "plant/reader"]);
+    plan(&["retire", "plant/reader"]);
+    let status = status_of(&world);
+    robot(&status["robots"][0], |is| *is);
+    let previous = [
+        ("generation", Is::Number),
+        ("state", Is::Text),
+        ("registered_name", Is::Text),
+        ("fingerprint_sha256", Is::Hex(64)),
+        ("not_after", Is::Time),
+        ("retire_after", Is::Null),
+    ];
+    check(&status["robots"][0]["previous"][0], &previous);
+    acted(results(world.run(&["--json", "rollback", "plant/reader"]), 0), "rolled-back", 1);
+    acted(results(world.run(&["--json", "rollback", "plant/reader"]), 0), "unchanged", 1);
+    acted(results(world.run(&["--json", "rotate", "--due"]), 0), "unchanged", 1);
+    acted(results(world.run(&["--json", "rotate", "plant/reader", "--force"]), 12), "failed", 1);
+    acted(results(with_token(&["rotate", "plant/reader", "--token-stdin"]), 0), "rotated", 3);
+    acted(results(world.run(&["--json", "retire", "plant/reader", "--generation", "1"]), 12), "retired", 1);
+    let leftover = &status_of(&world)["robots"][0]["leftovers"][0];
+    let fields = [
+        ("registered_name", Is::Text),
+        ("generation", Is::Number),
+        ("fingerprint_sha256", Is::Hex(64)),
+        ("reason", Is::Text),
+    ];
+    check(leftover, &fields);
+    let removed = ["--json", "retire", "plant/reader", "--generation", "1", "--removed"];
+    acted(results(world.run(&removed), 0), "retired", 1);
+    acted(results(with_token(&["retire", "plant/reader", "--token-stdin"]), 0), "retired", 2);
+    acted(results(world.run(&["--json", "retire", "plant/reader"]), 0), "unchanged", 3);
+    acted(results(world.run(&["--json", "retire", "plant/reader", "--generation", "3"]), 12), "failed", 3);
+    acted(results(world.run(&["--json", "rollback", "plant/reader"]), 1), "failed", 3);
+    // For people: on standard output what was done, on standard error what was not.
+    let told = world.run(&["rotate", "plant/reader"]).expect(0);
+    assert!(told.stdout.starts_with("plant/reader: unchanged\n"), "{told:?}");
+    world.assert_nowhere(TOKEN.as_bytes());
+}
+
 #[test]
 fn failed_robots_stand_in_the_document_of_their_command() {
     let world = World::new();

@@ -99,7 +99,8 @@ async fn what_was_acknowledged_survives_a_kill() {
         assert!(records.iter().filter(|record| record.state.is_pending()).count() <= 1);
         // A change and its entry are there together or not at all.
         for record in &records {
-            let newest = entries.iter().rfind(|entry| entry.generation == Some(record.id.generation)).unwrap();
+            let newest =
+                entries.iter().rfind(|entry| entry.generation == Some(record.id.generation.number().into())).unwrap();
             let planned = newest.action == "planned" && record.state == State::Planned;
             assert!(planned || newest.detail.contains(&format!("\"to\":\"{}\"", record.state)), "{newest:?}");
         }
@@ -107,7 +108,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         let lock = lock(&inventory, "plant").await;
         if let Some(pending) = records.iter().find(|record| record.state.is_pending()) {
             let end = match pending.state {
-                State::Registered => Change::Promoted,
+                State::Registered => Change::Promoted { passed: Vec::new() },
                 _ => Change::GivenUp { reason: "killed".to_owned() },
             };
             inventory.advance(&lock, &pending.id, end, NOW).await.unwrap();

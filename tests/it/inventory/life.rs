@@ -71,13 +71,13 @@ async fn promotion_is_one_step_for_both_generations() {
     )
     .await;
     let head = inventory.audit_head().await.unwrap();
-    inventory.advance(&lock, &second, Change::Promoted, NOW).await.unwrap_err();
+    inventory.advance(&lock, &second, Change::Promoted { passed: Vec::new() }, NOW).await.unwrap_err();
     assert_eq!(states().await, [State::Active, State::Registered]);
     assert_eq!(inventory.audit_head().await.unwrap(), head);
 
     execute(dir.path(), "DROP TRIGGER fault").await;
     let later = NOW + Duration::HOUR;
-    let promoted = inventory.advance(&lock, &second, Change::Promoted, later).await.unwrap();
+    let promoted = inventory.advance(&lock, &second, Change::Promoted { passed: Vec::new() }, later).await.unwrap();
     assert_eq!(states().await, [State::Previous, State::Active]);
     assert_eq!(promoted.delivery, Delivery::Open);
     let row = inventory.robot(&robot).await.unwrap().unwrap();
@@ -85,7 +85,7 @@ async fn promotion_is_one_step_for_both_generations() {
 
     // And back again.
     let first = inventory.records(&robot).await.unwrap()[0].id.clone();
-    inventory.advance(&lock, &first, Change::RolledBack, later).await.unwrap();
+    inventory.advance(&lock, &first, Change::RolledBack { passed: Vec::new() }, later).await.unwrap();
     assert_eq!(states().await, [State::Active, State::Previous]);
 }
 
@@ -202,8 +202,10 @@ async fn what_surrounds_a_credential_is_kept() {
     let all = Observation { can_list: Some(false), control: Some(Control::Refused), ..seen };
     assert_eq!(site.seen, all);
     assert_eq!((site.server_pin_at, site.control_at, site.token_since), (Some(NOW), Some(later), Some(NOW)));
+    assert_eq!(inventory.sites_with_registrar().await.unwrap(), [site]);
     inventory.clear_token(&lock, later).await.unwrap();
     assert_eq!(inventory.sites().await.unwrap()[0].token_since, None);
+    assert_eq!(inventory.sites_with_registrar().await.unwrap(), []);
 
     // Runs: the last one, and when it was last whole.
     let run = |complete| Run {

@@ -17,8 +17,10 @@ async fn a_second_lock_is_refused_and_says_who_holds_the_first() {
     assert_eq!((holder.pid, holder.since), (std::process::id(), NOW));
     assert_eq!(
         refused.to_string(),
-        format!("site plant is locked by process {} since 2026-11-22T12:00:00.000Z", std::process::id())
+        format!("site plant is locked by process {} for 0 s (since 2026-11-22T12:00:00Z)", std::process::id())
     );
+    let later = other.lock_site(held.site(), None, NOW + time::Duration::minutes(3)).await.unwrap_err();
+    assert!(later.to_string().contains(" for 3 min (since 2026-11-22T12:00:00Z)"), "{later}");
     // Another site is free, and the first is again once let go.
     lock(&other, "mill").await;
     drop(held);
@@ -98,7 +100,7 @@ async fn writers_on_two_sites_take_turns() {
 #[test]
 fn futures_can_move_between_threads() {
     fn check<T: Send>(_: impl FnOnce(&'static Inventory, &'static SiteLock, &'static CredentialId) -> T) {}
-    check(|inventory, lock, id| inventory.advance(lock, id, Change::Promoted, NOW));
+    check(|inventory, lock, id| inventory.advance(lock, id, Change::Promoted { passed: Vec::new() }, NOW));
     check(|inventory, lock, _| inventory.lock_site(lock.site(), None, NOW));
     check(|inventory, _, id| inventory.records(&id.robot));
     check(|_, _, _| Inventory::open(Path::new("/"), "tester", NOW));

@@ -42,6 +42,7 @@ async fn opening_and_reading_a_thousand_robots() {
             assert_eq!(reader.robots().await.unwrap().len(), robots);
             reader.attention().await.unwrap();
             reader.leftovers().await.unwrap();
+            reader.sites_with_registrar().await.unwrap();
             read.push(start.elapsed());
         }
         for (what, times) in [("open", &mut opened), ("read", &mut read)] {

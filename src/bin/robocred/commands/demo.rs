@@ -103,7 +103,7 @@ fn steps(simulator: &Simulator, home: &Path) -> Vec<Step> {
     vec![
         step(
             "`openssl req -x509 …`, then `curl -k -H 'Authorization: Bearer …' -XPOST …/v1/robots` to a server nobody checked",
-            &["provision", "plant-a/lucidum", "--url", &url, "--pin", &pin, "--token-stdin"],
+            &["provision", "plant-a/lucidum", "--url", &url, "--pin", &pin, "--token-stdin", "--export", &files],
             true,
         ),
         step("hoping that it worked", &["verify", "plant-a/lucidum", "--control"], false),
@@ -117,7 +117,17 @@ fn steps(simulator: &Simulator, home: &Path) -> Vec<Step> {
             &["ingest", "plant-a/lucidum", "-o", &devices],
             false,
         ),
-        step("a note in somebody's calendar, 365 days ahead", &["status"], false),
+        step(
+            "a new certificate by hand, and a connector that is cut off while somebody finds its form",
+            &["rotate", "plant-a/lucidum", "--force", "--token-stdin"],
+            true,
+        ),
+        step("an e-mail that the new files are in the form now", &["export", "plant-a/lucidum", "--confirm"], false),
+        step(
+            "a note in somebody's calendar, 365 days ahead; the old credential works until the overlap is over",
+            &["status"],
+            false,
+        ),
     ]
 }
 

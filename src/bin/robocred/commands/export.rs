@@ -10,7 +10,7 @@ use robocred::{
     clock::SystemClock,
     credential::Record,
     export::{self, Connector},
-    inventory::Inventory,
+    inventory::{DeliveryKind, Inventory},
     lifecycle,
     session::Session,
     site::{ExportTarget, Robot, RobotId, Site},
@@ -21,7 +21,7 @@ use robocred::{
 use super::{first_contact, verify::active};
 use crate::{
     Outcome,
-    cli::Selector,
+    cli::{LockWait, Selector},
     error::{CommandError, Kind, library::Known as _},
     invocation::Invocation,
     opened::{Opened, absolute, now},
@@ -49,6 +49,9 @@ pub struct ExportArgs {
     /// Record that the connector has been given the current pair
     #[arg(long, conflicts_with = "dir")]
     pub confirm: bool,
+
+    #[command(flatten)]
+    pub lock_wait: LockWait,
 
     /// Print what would be done and do nothing
     #[arg(long)]
@@ -96,7 +99,7 @@ async fn hand_out(invocation: &Invocation, args: &ExportArgs, mut opened: Opened
     let inventory = opened.inventory().await?;
     if args.confirm {
         let (_, robot) = configured(&opened, id)?;
-        let lock = opened.lock(&inventory, &id.site).await?;
+        let lock = opened.lock(invocation, &inventory, &id.site, args.lock_wait).await?;
         let record = active(&inventory, id).await?.ok_or_else(none)?;
         let fingerprint = record.certificate.as_ref().map(Certificate::fingerprint);
         let deliveries = inventory.deliveries(id).await?;
@@ -116,14 +119,14 @@ async fn hand_out(invocation: &Invocation, args: &ExportArgs, mut opened: Opened
     let (site, robot) = configured(&opened, id)?;
     let target = target(args, robot)?;
     // Read under the lock: another run may have promoted the next generation meanwhile.
-    let lock = opened.lock(&inventory, &id.site).await?;
+    let lock = opened.lock(invocation, &inventory, &id.site, args.lock_wait).await?;
     let record = active(&inventory, id).await?.ok_or_else(none)?;
     let secrets = opened.secrets(invocation, &inventory).await?;
     let session = Session::open(site, &inventory, &secrets, &SystemClock)?;
     let progress = invocation.output.progress("proving the credential");
     let (proof, _) = verify::prove(&session, &record, ControlUse::Daily).await.map_err(|failure| unproven(&failure))?;
     drop(progress);
-    let delivered = lifecycle::hand_out(&session, &lock, robot, &record, &proof, &target).await?;
+    let delivered = lifecycle::hand_out(&session, &lock, robot, &record, &proof, &target, DeliveryKind::ByHand).await?;
     Ok(results(site, &record, delivered))
 }
 

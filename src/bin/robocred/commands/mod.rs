@@ -1,22 +1,30 @@
 //! The commands, one file each: the flags as typed, whose documentation is the
 //! help; a function that asks the library; and how its answer is shown.
 
+pub mod audit;
 pub mod completions;
 pub mod config;
 #[cfg(feature = "simulator")]
 pub mod demo;
 pub mod doctor;
+mod drive;
 pub mod export;
 mod first_contact;
+pub mod hook;
+pub mod import;
 pub mod ingest;
 pub mod man;
 pub mod provision;
+pub mod retire;
+pub mod rollback;
+pub mod rotate;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod status;
 pub mod token;
 pub mod trust;
 pub mod verify;
+mod wishes;
 
 use crate::{
     Outcome,
@@ -29,13 +37,19 @@ use crate::{
 pub fn run(invocation: &Invocation, command: &Command) -> Outcome {
     match command {
         Command::Provision(args) => provision::run(invocation, args),
+        Command::Rotate(args) => rotate::run(invocation, args),
+        Command::Rollback(args) => rollback::run(invocation, args),
+        Command::Retire(args) => retire::run(invocation, args),
         Command::Verify(args) => verify::run(invocation, args),
         Command::Status(args) => status::run(invocation, args),
         Command::Export(args) => export::run(invocation, args),
         Command::Ingest(args) => ingest::run(invocation, args),
+        Command::Hook(args) => hook::run(invocation, args),
+        Command::Import(args) => import::run(invocation, args),
         Command::Token(args) => token::run(invocation, args),
         Command::Trust(args) => trust::run(invocation, args),
         Command::Config(args) => config::run(invocation, args),
+        Command::Audit(args) => audit::run(invocation, args),
         Command::Doctor(args) => doctor::run(invocation, args),
         #[cfg(feature = "simulator")]
         Command::Demo(args) => demo::run(invocation, args),

@@ -1,5 +1,7 @@
 //! `status`: every robot at a glance.
 
+mod notes;
+
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::{Args, builder::styling::Style};
@@ -149,7 +151,7 @@ fn show_with(status: &Status, bars: bool, out: &mut dyn Write) -> io::Result<()>
         out.write_all(table::render(&headings, rows).as_bytes())?;
     }
     for robot in &status.robots {
-        show_notes(robot, out)?;
+        notes::show(robot, out)?;
     }
     for warning in &status.warnings {
         writeln!(out, "\n{} {}", paint(style::FAIR, "warning:"), clean::line(warning))?;
@@ -158,48 +160,6 @@ fn show_with(status: &Status, bars: bool, out: &mut dyn Write) -> io::Result<()>
     for (what, path) in [("config", &status.config), ("state ", &status.state_dir)] {
         let path = path.as_ref().map_or("-".into(), |path| path.display().to_string());
         writeln!(out, "{}", paint(style::DIM, format!("{what}  {}", clean::line(&path))))?;
-    }
-    Ok(())
-}
-
-/// Attention, generations not yet retired and leftovers of one robot, if there are any.
-fn show_notes(robot: &RobotStatus, out: &mut dyn Write) -> io::Result<()> {
-    let unfinished = matches!(robot.state, RobotState::Pending | RobotState::Absent) && robot.attention.is_empty();
-    if robot.attention.is_empty() && robot.previous.is_empty() && robot.leftovers.is_empty() && !unfinished {
-        return Ok(());
-    }
-    writeln!(out, "\n{}", paint(style::BOLD, clean::line(&robot.robot)))?;
-    for attention in &robot.attention {
-        let code = paint(style::FAIR, clean::line(&attention.code));
-        writeln!(out, "  {code}: {}", clean::line(&attention.message))?;
-        if let Some(hint) = &attention.hint {
-            writeln!(out, "    hint: {}", clean::line(hint))?;
-        }
-    }
-    if unfinished {
-        writeln!(out, "  no credential works yet: run `robocred provision {}`", clean::line(&robot.robot))?;
-    }
-    for previous in &robot.previous {
-        write!(
-            out,
-            "  generation {} ({}) is {}",
-            previous.generation,
-            clean::line(&previous.registered_name),
-            clean::line(&previous.state)
-        )?;
-        match previous.retire_after {
-            Some(after) => writeln!(out, ", to be retired after {}", after.day())?,
-            None => writeln!(out)?,
-        }
-    }
-    for leftover in &robot.leftovers {
-        writeln!(
-            out,
-            "  left on the appliance: {} (generation {}): {}",
-            clean::line(&leftover.registered_name),
-            leftover.generation,
-            clean::line(&leftover.reason)
-        )?;
     }
     Ok(())
 }
@@ -244,7 +204,7 @@ mod tests {
         shown,
     };
 
-    fn robot() -> RobotStatus {
+    pub fn robot() -> RobotStatus {
         RobotStatus {
             robot: "plant-a/lucidum".into(),
             site: "plant-a".into(),
@@ -321,8 +281,8 @@ plant-a/lucidum  needs-person    2        241  2026-08-20  token-needed
 plant-a/lucidum
   token-needed: a support token will be needed
     hint: ask the vendor
-  generation 1 (lucidum) is previous, to be retired after 2026-02-01
-  left on the appliance: old\u{fffd}[2J (generation 1): no removal offered
+  generation 1 (lucidum) is still accepted; to be retired after 2026-02-01
+  left on the appliance, for a person to remove: old\u{fffd}[2J (generation 1): no removal offered
 
 config  /etc/robocred/robocred.toml
 state   /var/lib/robocred

@@ -8,7 +8,7 @@ use robocred::{appliance::SupportToken, credential::SecretRef, inventory::Invent
 use super::block_on;
 use crate::{
     Outcome,
-    cli::TokenSource,
+    cli::{LockWait, TokenSource},
     invocation::Invocation,
     opened::{Opened, now},
     output::{
@@ -86,7 +86,7 @@ async fn set(invocation: &Invocation, opened: &Opened, site: &SiteName, token: &
     // A store that cannot be used is known before anything is made.
     let secrets = opened.recorded_secrets(invocation, recorded).await?;
     let inventory = opened.inventory().await?;
-    let lock = opened.lock(&inventory, site).await?;
+    let lock = opened.lock(invocation, &inventory, site, LockWait::default()).await?;
     opened.record_store(&inventory, &secrets).await?;
     let slot = SecretRef::token(inventory.store_id(), site);
     // The row first: what the store holds is always named by one.
@@ -104,7 +104,7 @@ async fn clear(invocation: &Invocation, opened: &Opened, site: &SiteName) -> Out
         return tell(invocation, None, site).await;
     }
     let inventory = opened.inventory().await?;
-    let lock = opened.lock(&inventory, site).await?;
+    let lock = opened.lock(invocation, &inventory, site, LockWait::default()).await?;
     if inventory.store_kind().is_some() {
         let secrets = opened.secrets(invocation, &inventory).await?;
         match secrets.remove(&SecretRef::token(inventory.store_id(), site)).await {

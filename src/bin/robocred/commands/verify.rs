@@ -54,13 +54,19 @@ async fn verify_all(invocation: &Invocation, args: &VerifyArgs) -> Outcome {
         Some(_) => Some(opened.inventory().await?),
         None => None,
     };
-    let mut body = Verify { robots: Vec::new() };
+    let mut body = Verify { robots: Vec::new(), warnings: Vec::new() };
+    if let (Some(inventory), []) = (&inventory, args.robots.as_slice()) {
+        body.warnings.extend(opened.warn_of_unconfigured(invocation, inventory).await?);
+    }
     let mut failures = Vec::new();
     for id in robots {
         let verified = match &inventory {
             Some(inventory) => verify_one(invocation, args, &mut opened, inventory, &id).await,
             None => Ok(nothing_active(&id)),
         };
+        if let (Some(inventory), Err(error)) = (&inventory, &verified) {
+            opened.raise_store_trouble(inventory, std::slice::from_ref(&id), error).await;
+        }
         // One robot that cannot be looked at does not hide the others.
         let (checks, failure) = verified.unwrap_or_else(|error| stopped_by(&error));
         failures.extend(failure);
@@ -96,6 +102,11 @@ async fn verify_one(
     // A site that somebody else is changing right now is left alone: the next look says it again.
     if let Ok(lock) = inventory.lock_site(&id.site, None, session.now()).await {
         lifecycle::note(inventory, &lock, id, &report, session.now()).await?;
+        // A read that is accepted does not say which of two state directories lives.
+        match opened.gate(invocation, inventory, &secrets, &lock).await {
+            Err(error) if error.kind() != Kind::Person => return Err(error),
+            _ => (),
+        }
     }
     Ok((report.checks, report.failure.map(verified)))
 }

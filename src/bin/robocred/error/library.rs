@@ -5,8 +5,8 @@
 use std::error::Error;
 
 use robocred::{
-    appliance, config, credential::plan::Need, export, ingest, inventory, lifecycle, secrets, session, site, trust,
-    verify, x509,
+    anchor, appliance, config, credential::plan::Need, export, hook, ingest, inventory, lifecycle, secrets, session,
+    site, trust, verify, x509,
 };
 
 use super::{CommandError, Kind};
@@ -133,11 +133,37 @@ fn not_done(reason: &appliance::NotDone) -> Kind {
     }
 }
 
+impl Known for hook::Error {
+    fn kind(&self) -> Kind {
+        Kind::Hook
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(self.hint())
+    }
+}
+
 impl Known for inventory::Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Held { .. } | Self::Fenced { .. } | Self::Busy { .. } => Kind::Locked,
-            Self::NoRobot(_) | Self::Unsafe { .. } | Self::ReadOnly { .. } => Kind::Config,
+            Self::NameOurs { .. } => Kind::Refused,
+            Self::NoRobot(_) | Self::Unsafe { .. } | Self::NetworkDisk { .. } | Self::ReadOnly { .. } => Kind::Config,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint()
+    }
+}
+
+impl Known for anchor::Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoAppliance { .. } => Kind::Config,
+            Self::Store(source) => source.kind(),
+            Self::Inventory(source) => source.kind(),
             _ => Kind::Failed,
         }
     }
@@ -220,13 +246,31 @@ impl Known for ingest::Error {
     }
 }
 
+impl Known for lifecycle::import::Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Expired { .. } => Kind::Expired,
+            Self::Unproven(failure) => failure.kind(),
+            Self::Store(source) => source.kind(),
+            Self::Session(source) => source.kind(),
+            Self::Inventory(source) => source.kind(),
+            // What was given, or what is there already, is not what can be imported.
+            _ => Kind::Config,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint()
+    }
+}
+
 impl Known for lifecycle::Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Session(source) => source.kind(),
             Self::Inventory(source) => source.kind(),
             Self::Store(source) => source.kind(),
-            Self::NotRegistered { reason, .. } => not_done(reason),
+            Self::NotRegistered { reason, .. } | Self::NotRemoved { reason, .. } => not_done(reason),
             Self::NameTaken { .. } | Self::NameOurs { .. } => Kind::Refused,
             Self::Unasked(source) => source.kind(),
             Self::Unsettled { .. } => Kind::Unreachable,
@@ -238,7 +282,15 @@ impl Known for lifecycle::Error {
                 }
                 kind => verified(kind),
             },
-            Self::NeedsPerson { .. } | Self::OtherCertificate { .. } | Self::Clock { .. } => Kind::Person,
+            Self::NeedsPerson { .. }
+            | Self::OtherCertificate { .. }
+            | Self::Clock { .. }
+            | Self::ImportOpen { .. }
+            | Self::Refused { .. }
+            | Self::OnlyWorking { .. } => Kind::Person,
+            Self::NotAccepted { failure, .. } => verified(failure.kind),
+            Self::StoredToken(_) | Self::NoGeneration { .. } => Kind::Config,
+            Self::Hook(_) => Kind::Hook,
             Self::Deliver(source) => source.kind(),
             _ => Kind::Failed,
         }

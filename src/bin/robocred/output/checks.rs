@@ -64,6 +64,7 @@ mod tests {
                     check("tls", CheckResult::Skip, None, None, None),
                 ],
             }],
+            warnings: Vec::new(),
         };
         assert_eq!(
             shown(|out| show_robots(&body, out)),

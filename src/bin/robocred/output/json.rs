@@ -8,7 +8,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use robocred::export;
+use robocred::{export, hook};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -130,7 +130,11 @@ pub struct RobotResult {
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     Provisioned,
+    Rotated,
+    Imported,
     Resumed,
+    RolledBack,
+    Retired,
     Unchanged,
     Failed,
 }
@@ -175,10 +179,26 @@ pub struct RobotPlan {
     pub steps: Vec<String>,
 }
 
+/// The body of `hook test`.
+#[derive(Debug, Serialize)]
+pub struct HookTest {
+    pub robot: String,
+    pub event: hook::Event,
+    pub ok: bool,
+    /// Null for a hook that did not end by itself.
+    pub exit_code: Option<i32>,
+    pub millis: u64,
+    pub output: String,
+    pub error: Option<Error>,
+}
+
 /// The body of `verify`.
 #[derive(Debug, Serialize)]
 pub struct Verify {
     pub robots: Vec<RobotChecks>,
+    /// What a person should know beside them, for example of robots that are not configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// How one robot's credential was judged.
@@ -287,6 +307,50 @@ pub struct Token {
     pub present: bool,
     pub since: Option<Time>,
     pub expires: Option<Time>,
+}
+
+/// The body of `audit show`.
+#[derive(Debug, Serialize)]
+pub struct Audit {
+    pub entries: Vec<AuditEntry>,
+}
+
+/// One entry of the audit record; also one line of `audit export`.
+#[derive(Clone, Debug, Serialize)]
+pub struct AuditEntry {
+    pub seq: i64,
+    pub at: String,
+    pub actor: String,
+    pub action: String,
+    pub site: Option<String>,
+    pub robot: Option<String>,
+    pub generation: Option<i64>,
+    /// An object, unless somebody wrote over it.
+    pub detail: serde_json::Value,
+    pub prev: String,
+    pub hash: String,
+}
+
+/// The body of `audit verify`.
+#[derive(Debug, Serialize)]
+pub struct AuditVerify {
+    pub ok: bool,
+    pub entries: usize,
+    pub head: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'static str>,
+}
+
+/// The body of `audit export` to a file.
+#[derive(Debug, Serialize)]
+pub struct AuditExport {
+    pub path: PathBuf,
+    pub entries: usize,
+    pub head: String,
 }
 
 /// The body of `demo`.

@@ -36,6 +36,11 @@ impl Progress {
         self.0.set_message(clean::line(what).into_owned());
     }
 
+    /// Says something beside it: the display is taken away meanwhile.
+    pub fn aside(&self, say: impl FnOnce()) {
+        self.0.suspend(say);
+    }
+
     /// Counts `done` of `total`, once a total is known.
     pub fn counted(&self, done: u64, total: Option<u64>) {
         if let Some(total) = total

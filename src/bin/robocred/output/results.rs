@@ -19,6 +19,10 @@ pub fn show(body: &Results, out: &mut dyn Write) -> io::Result<()> {
 fn show_one(result: &RobotResult, out: &mut dyn Write) -> io::Result<()> {
     let action = match result.action {
         Action::Provisioned => "provisioned",
+        Action::Rotated => "rotated",
+        Action::RolledBack => "rolled back",
+        Action::Retired => "retired",
+        Action::Imported => "imported",
         Action::Resumed => "resumed",
         Action::Unchanged => "unchanged",
         Action::Failed => "failed",
