@@ -14,12 +14,20 @@ mod audit;
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod behaviours;
+#[cfg(feature = "simulator")]
+mod cases;
 mod config;
 #[cfg(feature = "simulator")]
 mod contract;
+#[cfg(feature = "simulator")]
+mod course;
 #[cfg(all(feature = "failpoints", feature = "simulator"))]
 mod crash;
+#[cfg(feature = "simulator")]
+mod cuts;
 mod docs;
+#[cfg(all(unix, feature = "simulator"))]
+mod histories;
 #[cfg(unix)]
 mod hooks;
 #[cfg(all(unix, feature = "simulator"))]
@@ -34,8 +42,12 @@ mod inventory;
 mod judges;
 #[cfg(all(unix, feature = "simulator"))]
 mod leaks;
+#[cfg(all(target_os = "linux", feature = "simulator"))]
+mod power;
 #[cfg(feature = "simulator")]
 mod provision;
+#[cfg(feature = "simulator")]
+mod proxy;
 #[cfg(feature = "simulator")]
 mod pytenable;
 mod ranks;
@@ -54,12 +66,16 @@ mod secrets;
 mod secrets_keyring;
 mod secrets_sealed;
 #[cfg(feature = "simulator")]
+mod seed;
+#[cfg(feature = "simulator")]
 mod simulator;
 #[cfg(feature = "simulator")]
 mod situations;
 #[cfg(feature = "simulator")]
 mod status;
 mod trust;
+#[cfg(all(unix, feature = "simulator"))]
+mod two;
 #[cfg(feature = "simulator")]
 mod world;
 mod x509;
