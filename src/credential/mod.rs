@@ -176,7 +176,7 @@ pub struct Attempt {
     pub tries: u32,
     /// When the last of them was committed.
     pub since: OffsetDateTime,
-    /// What the appliance said to this certificate before the first of them.
+    /// What the appliance said to this certificate before the first of them, in the run that sent it.
     pub control: Control,
 }
 

@@ -117,7 +117,8 @@ fn settle(standing: &Standing, observed: &Observed) -> Step {
 }
 
 fn may_send_again(standing: &Standing, sent_at: OffsetDateTime, now: OffsetDateTime) -> bool {
-    standing.tries < MOST_TRIES || now - sent_at >= ATTEMPT_REST
+    // A time further ahead than the rest was written down by a clock that ran wrong.
+    standing.tries < MOST_TRIES || (now - sent_at).abs() >= ATTEMPT_REST
 }
 
 fn time_for_a_post(observed: &Observed) -> bool {
@@ -151,7 +152,14 @@ fn delivery(observed: &Observed) -> Option<Step> {
         return None;
     }
     match active.deliver_after {
-        Some(after) if after > observed.now && observed.aim == Aim::Rotate(Urgency::Scheduled) => None,
+        // One further ahead than any back-off was written down by a clock that ran wrong.
+        Some(after)
+            if after > observed.now
+                && after - observed.now <= back_off(u32::MAX)
+                && observed.aim == Aim::Rotate(Urgency::Scheduled) =>
+        {
+            None
+        }
         _ => Some(step),
     }
 }

@@ -1,5 +1,7 @@
-//! Kernel locks: one writer per site, and nobody else while the schema changes.
+//! Kernel locks: one writer per site, one watch per state directory, and nobody else while the schema changes.
 
+#[cfg(unix)]
+use std::fs::{self, Metadata};
 use std::{
     fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
@@ -11,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Error, Inventory, place,
+    Error, Inventory, file_system, place,
     sql::{self, Commit, Reader},
 };
 use crate::{
@@ -66,7 +68,9 @@ fn words(age: time::Duration) -> String {
 /// The right to change one site, until dropped.
 ///
 /// A kernel lock on `STATE/locks/SITE`, which ends with the process however
-/// it ends, and an epoch that every commit compares.
+/// it ends, and an epoch that every commit compares. Dropped, it is let go of
+/// in so many words: closing alone leaves it to a child (a hook of another
+/// site) that has a copy of the open file until it becomes another program.
 #[derive(Debug)]
 pub struct SiteLock {
     pub(super) site: SiteName,
@@ -94,9 +98,9 @@ impl SiteLock {
 
 impl Drop for SiteLock {
     fn drop(&mut self) {
-        // The kernel lock ends when the file is closed; a name left behind in
-        // it would only be read by whoever is refused by the next holder.
+        // A name left behind would only be read by whoever is refused by the next holder.
         let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
     }
 }
 
@@ -117,24 +121,11 @@ impl Inventory {
         self.writing()?;
         let dir = self.state_dir.join("locks");
         place::make_private_dir(&dir)?;
-        let path = dir.join(site.as_str());
-        let mut file = place::open_private(&path)?;
-        let failed = |doing| {
-            let path = path.clone();
-            move |source| place::io(doing, &path, source)
-        };
         let asked = Instant::now();
-        if !acquire(wait.unwrap_or_default(), || file.try_lock()).await.map_err(failed("lock"))? {
-            let mut text = String::new();
-            // Where it cannot be read (the lock is mandatory on Windows), the holder stays unknown.
-            let _ = file.read_to_string(&mut text);
-            return Err(Error::Held { site: site.clone(), holder: Holder::parse(&text), now: now + asked.elapsed() });
-        }
-        let holder = Holder { pid: std::process::id(), since: now };
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(holder.text().as_bytes()))
-            .map_err(failed("write"))?;
+        let file = match seize(&dir.join(site.as_str()), wait.unwrap_or_default(), now).await? {
+            Ok(file) => file,
+            Err(holder) => return Err(Error::Held { site: site.clone(), holder, now: now + asked.elapsed() }),
+        };
         let epoch = self.raise_epoch(site, now).await?;
         Ok(SiteLock { site: site.clone(), epoch, file })
     }
@@ -154,12 +145,85 @@ impl Inventory {
     }
 }
 
+/// The right to be the one that watches a state directory, until dropped.
+///
+/// A kernel lock on `STATE/watch.lock`; it ends with the process however it ends, and covers no site.
+#[derive(Debug)]
+pub struct WatchLock {
+    path: PathBuf,
+    file: File,
+}
+
+impl WatchLock {
+    /// Takes it, without waiting. Makes the directory (0700) if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Watched`] where another process has it; [`Error::NetworkDisk`], [`Error::ReadOnly`], [`Error::Full`].
+    pub async fn take(state_dir: &Path, now: OffsetDateTime) -> Result<Self, Error> {
+        file_system::check(state_dir)?;
+        place::make_private_dir(state_dir)?;
+        let path = state_dir.join("watch.lock");
+        match seize(&path, Duration::ZERO, now).await? {
+            Ok(file) => Ok(Self { path, file }),
+            Err(holder) => Err(Error::Watched { path: state_dir.to_owned(), holder, now }),
+        }
+    }
+
+    /// Whether the locked file is still the one that others find under its name.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let which = |found: std::io::Result<Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+            which(self.file.metadata()).is_some_and(|ours| which(fs::symlink_metadata(&self.path)) == Some(ours))
+        }
+        #[cfg(not(unix))]
+        {
+            self.path.exists()
+        }
+    }
+}
+
+impl Drop for WatchLock {
+    fn drop(&mut self) {
+        // As with a site's lock.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Takes the kernel lock on a file, made if missing, and writes into it who has it; else who had it, where that
+/// could be read.
+async fn seize(path: &Path, wait: Duration, now: OffsetDateTime) -> Result<Result<File, Option<Holder>>, Error> {
+    let mut file = place::open_private(path)?;
+    let failed = |doing| move |source| place::io(doing, path, source);
+    if !acquire(wait, || file.try_lock()).await.map_err(failed("lock"))? {
+        let mut text = String::new();
+        // Where it cannot be read (the lock is mandatory on Windows), the holder stays unknown.
+        let _ = file.read_to_string(&mut text);
+        return Ok(Err(Holder::parse(&text)));
+    }
+    let holder = Holder { pid: std::process::id(), since: now };
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(holder.text().as_bytes()))
+        .map_err(failed("write"))?;
+    Ok(Ok(file))
+}
+
 /// The lock of the whole state directory: shared by everyone who writes,
 /// exclusive to whoever changes the schema.
 #[derive(Debug)]
 pub(super) struct StateLock {
     file: File,
     path: PathBuf,
+}
+
+/// As for a [`SiteLock`]: not left to a child that is just being started.
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl StateLock {
@@ -218,6 +282,26 @@ mod tests {
         for text in ["", "4711", "4711 yesterday", "x 2026-11-22T18:51:12.000Z"] {
             assert_eq!(Holder::parse(text), None, "{text:?}");
         }
+    }
+
+    /// A child has a copy of every open file of ours until it becomes another program.
+    #[tokio::test]
+    async fn a_lock_that_was_let_go_of_is_free_though_a_child_is_just_being_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = datetime!(2026-11-22 18:51:12 UTC);
+        let inventory = Inventory::open(&dir.path().join("state"), "test", now).await.unwrap();
+        let site = "plant".parse().unwrap();
+        let lock = inventory.lock_site(&site, None, now).await.unwrap();
+        let _inherited = lock.file.try_clone().unwrap();
+        assert!(matches!(inventory.lock_site(&site, None, now).await, Err(Error::Held { .. })));
+        drop(lock);
+        assert!(inventory.lock_site(&site, None, now).await.is_ok());
+
+        let state = StateLock::shared(&dir.path().join("state")).await.unwrap();
+        let other = StateLock::shared(&dir.path().join("state")).await.unwrap();
+        let _inherited = other.file.try_clone().unwrap();
+        drop((inventory, other));
+        assert!(state.exclude_others().await.is_ok());
     }
 
     #[test]

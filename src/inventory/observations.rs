@@ -25,7 +25,7 @@ pub struct Observation {
     pub probe: Option<String>,
     /// Whether robots can be listed.
     pub can_list: Option<bool>,
-    /// Whether robots can be removed.
+    /// Whether a removal may be asked for; `false` once one did not take the robot that it named.
     pub can_remove: Option<bool>,
     /// Whether an admin robot may register others.
     pub admin_registers: Option<bool>,
@@ -78,14 +78,6 @@ impl Inventory {
     /// Every site, ordered by name.
     pub async fn sites(&self) -> Result<Vec<SiteRow>, Error> {
         self.collect(sqlx::query("SELECT * FROM site ORDER BY name"), SiteRow::read).await
-    }
-
-    /// The sites of which it is known who can register there, or who cannot: those with a stored
-    /// support token, and those that let no admin robot do it. Ordered by name.
-    pub async fn sites_with_registrar(&self) -> Result<Vec<SiteRow>, Error> {
-        let select =
-            sqlx::query("SELECT * FROM site WHERE token_since IS NOT NULL OR admin_registers = 0 ORDER BY name");
-        self.collect(select, SiteRow::read).await
     }
 
     /// Keeps what a visit showed. Needs no lock and makes no audit entry:

@@ -36,8 +36,8 @@ use crate::{
 pub use deliver::{confirm, hand_out};
 pub use error::Error;
 pub use observe::{Wish, foresee, note};
-pub use registrar::GivenToken;
 use registrar::Registrars;
+pub use registrar::{GivenToken, could_register};
 pub use retire::removed_by_hand;
 pub use rollback::returns_to;
 
@@ -145,6 +145,8 @@ struct Run<'a> {
     /// A number whose name is taken on the appliance was passed over.
     passed_over: Option<Error>,
     probes: Probes,
+    /// The pending certificate was asked in this run, before its first POST.
+    control_asked: bool,
     /// When the first registration of this run was begun, which starts the patience.
     in_doubt_since: Option<OffsetDateTime>,
     /// The appliance's own id, from a reply that the probe has yet to confirm.
@@ -162,6 +164,20 @@ struct Run<'a> {
     delivered: Vec<Delivered>,
     /// Why the last registration did not settle, for the error that may follow.
     doubt: Option<String>,
+}
+
+impl Run<'_> {
+    /// When it stops waiting for an answer in doubt.
+    fn patience_ends(&self, now: OffsetDateTime) -> OffsetDateTime {
+        self.in_doubt_since.unwrap_or(now) + clock::goes_on(PATIENCE)
+    }
+
+    /// What the appliance said to a pending certificate before its first POST. Of an earlier run it says nothing any
+    /// more: an appliance that has come to accept any certificate meanwhile would pass for one that registered it.
+    fn control(&self, record: &Record) -> Control {
+        let asked = record.attempt.as_ref().filter(|_| self.control_asked);
+        asked.map_or(Control::Unknown, |attempt| attempt.control)
+    }
 }
 
 impl<'a> Drive<'a> {
@@ -191,6 +207,7 @@ impl<'a> Drive<'a> {
             retired: Vec::new(),
             passed_over: None,
             probes: Probes::default(),
+            control_asked: false,
             in_doubt_since: None,
             remote_id: None,
             proof: None,
@@ -294,8 +311,8 @@ impl<'a> Drive<'a> {
     async fn prove(&self, generation: crate::credential::Generation, run: &mut Run<'a>) -> Result<(), Error> {
         (self.progress)(Moment::Proving);
         let record = self.record(generation).await?;
-        let control = match record.attempt.as_ref().map(|attempt| attempt.control) {
-            Some(Control::Refused) => ControlUse::AlreadyRefused,
+        let control = match run.control(&record) {
+            Control::Refused => ControlUse::AlreadyRefused,
             _ => ControlUse::Now,
         };
         fail::fail_point!("prove.before");
@@ -313,6 +330,10 @@ impl<'a> Drive<'a> {
         // What failed before, failed for the one that was in use: with this one it may be tried again.
         run.spent.clear();
         run.trouble = None;
+        // Whatever was asked of a person on the way here has been given. What the steps after it ask is still to be.
+        for code in [AttentionCode::TokenNeeded, AttentionCode::ControlAccepted, AttentionCode::Frozen] {
+            self.clear(code).await?;
+        }
         Ok(())
     }
 
@@ -337,10 +358,18 @@ impl<'a> Drive<'a> {
                 return Err(self.needs(Need::Clock).await?);
             }
         }
-        if failure.kind == verify::Kind::Control {
-            self.raise(AttentionCode::ControlAccepted, &failure.detail, failure.hint.as_deref()).await?;
-        }
+        self.indiscriminate(&failure).await?;
         Err(Error::Proof(failure))
+    }
+
+    /// An appliance that accepts any certificate is for a person to look at.
+    async fn indiscriminate(&self, failure: &verify::Failure) -> Result<(), Error> {
+        match failure.kind {
+            verify::Kind::Control => {
+                self.raise(AttentionCode::ControlAccepted, &failure.detail, failure.hint.as_deref()).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A credential that has ended or is due by this machine's clock is so only if
@@ -376,12 +405,6 @@ impl<'a> Drive<'a> {
     }
 
     async fn done(&self, run: Run<'a>) -> Result<Outcome, Error> {
-        if run.promoted {
-            // Whatever was asked of a person on the way here has been given.
-            for code in [AttentionCode::TokenNeeded, AttentionCode::ControlAccepted, AttentionCode::Frozen] {
-                self.clear(code).await?;
-            }
-        }
         // What another number was wanted for did not come about.
         if let Some(error) = run.passed_over.filter(|_| !run.promoted) {
             return Err(error);

@@ -6,9 +6,10 @@ use time::OffsetDateTime;
 use super::{Drive, Error, Moment, PATIENCE, Run, registrar::Registrar};
 use crate::{
     appliance::{self, Answer, Difference, Listing, NewRobot, NotDone, Outcome, Probe, Reply},
+    clock,
     credential::{
         Control, Generation, Record, State,
-        plan::{Need, ProbeAnswer},
+        plan::{Need, POST_TAKES, ProbeAnswer},
     },
     inventory::{AttentionCode, Change, Observation},
     session::Loaded,
@@ -27,11 +28,14 @@ impl<'a> Drive<'a> {
             None => match self.before_the_first(&record, &loaded, run).await {
                 Err(error) => return self.unless_passed_over(&record, error, run).await,
                 Ok(Control::Accepted) => return Ok(()),
-                Ok(control) => control,
+                Ok(control) => {
+                    run.control_asked = true;
+                    control
+                }
             },
         };
         // The plan asks for this step only with a registrar at hand; another robot's refusal may have come between.
-        let Some(registrar) = self.registrar(&run.registrars).await? else {
+        let Some(mut registrar) = self.registrar(&run.registrars).await? else {
             return Err(self.needs(Need::Token).await?);
         };
         fail::fail_point!("register.before-intent");
@@ -40,7 +44,16 @@ impl<'a> Drive<'a> {
         run.in_doubt_since.get_or_insert(self.session.now());
         run.probes = crate::credential::plan::Probes::default();
         let sent = NewRobot { name: &record.registered_name, role: record.role, certificate: &loaded.certificate };
-        let outcome = registrar.register(&self.session, &sent).await?;
+        let mut outcome = registrar.register(&self.session, &sent).await?;
+        // Nothing was done for who may not: the next one sends within the same try. After an earlier try in doubt a
+        // try of its own would be spent on the refusal in every run, and the token never be asked.
+        while let Outcome::NotDone(reason) = &outcome
+            && self.may_not(&registrar, reason, &record, run).await?
+            && let Some(next) = self.next_registrar(run).await?
+        {
+            registrar = next;
+            outcome = registrar.register(&self.session, &sent).await?;
+        }
         fail::fail_point!("register.answered");
         match outcome {
             Outcome::NotDone(reason) => self.not_done(&record, tries, reason, &registrar, run).await,
@@ -178,6 +191,44 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Learns from a POST that was not done for the sake of who sent it; whether that was an admin robot.
+    async fn may_not(
+        &self,
+        registrar: &Registrar<'a>,
+        reason: &NotDone,
+        record: &Record,
+        run: &mut Run<'a>,
+    ) -> Result<bool, Error> {
+        let admin_refused = is_refused_admin(registrar, reason);
+        if admin_refused || reason.ends_token() {
+            self.refused(registrar, &mut run.registrars).await?;
+        }
+        if !admin_refused {
+            return Ok(false);
+        }
+        // 401 and an alert speak of this certificate; 403 of what it may.
+        if let NotDone::CertificateRefused { refusal: appliance::Refusal::Status(status), .. } = reason
+            && *status == 403
+        {
+            self.admin_registers(false).await?;
+        }
+        (self.notice)(&format!(
+            "the appliance does not let {} register {} ({reason}): a support token is needed",
+            who(registrar),
+            record.registered_name
+        ));
+        Ok(true)
+    }
+
+    /// Who registers instead, while there is time for another POST.
+    async fn next_registrar(&self, run: &Run<'a>) -> Result<Option<Registrar<'a>>, Error> {
+        let now = self.session.now();
+        if now + POST_TAKES > run.patience_ends(now) {
+            return Ok(None);
+        }
+        self.registrar(&run.registrars).await
+    }
+
     async fn not_done(
         &self,
         record: &Record,
@@ -187,17 +238,6 @@ impl<'a> Drive<'a> {
         run: &mut Run<'a>,
     ) -> Result<(), Error> {
         let name = record.registered_name.clone();
-        let admin_refused = registrar.is_admin() && matches!(reason, NotDone::CertificateRefused { .. });
-        if admin_refused || reason.ends_token() {
-            self.refused(registrar, &mut run.registrars).await?;
-        }
-        // 401 and an alert speak of this certificate; 403 of what it may.
-        if let NotDone::CertificateRefused { refusal: appliance::Refusal::Status(status), .. } = &reason
-            && admin_refused
-            && *status == 403
-        {
-            self.admin_registers(false).await?;
-        }
         if matches!(reason, NotDone::NameTaken { .. }) && tries > 0 {
             // It may be our own earlier try that holds the name: the probe decides. After a success
             // in the appliance's own words it is ours, and only not accepted yet.
@@ -211,14 +251,8 @@ impl<'a> Drive<'a> {
             fail::fail_point!("register.not-done");
         }
         match reason {
-            // The next registrar is asked, or a person for a token.
-            _ if admin_refused => {
-                (self.notice)(&format!(
-                    "the appliance does not let {} register {name} ({reason}): a support token is needed",
-                    who(registrar)
-                ));
-                Ok(())
-            }
+            // A person is asked for a token.
+            reason if is_refused_admin(registrar, &reason) => Ok(()),
             NotDone::Connect(error) => Err(self.session.explain(error).into()),
             // Said by an appliance that does not list its robots.
             NotDone::NameTaken { .. } if record.id.generation != Generation::FIRST => {
@@ -266,15 +300,16 @@ impl<'a> Drive<'a> {
         (self.progress)(Moment::Probing);
         if let Ok(pause) = std::time::Duration::try_from(at - self.session.now()) {
             // A clock that was set back meanwhile must not keep us.
-            tokio::time::sleep(pause.min(PATIENCE)).await;
+            tokio::time::sleep(clock::pause(pause).min(PATIENCE)).await;
         }
         run.in_doubt_since.get_or_insert(self.session.now());
         let record = self.record(generation).await?;
         let loaded = self.session.load(&record).await?;
-        let control = record.attempt.as_ref().map_or(Control::Unknown, |attempt| attempt.control);
+        let control = run.control(&record);
         fail::fail_point!("probe.before");
-        let patience_ends = run.in_doubt_since.unwrap_or(self.session.now()) + PATIENCE;
-        let patience = std::time::Duration::try_from(patience_ends - self.session.now()).unwrap_or_default();
+        let now = self.session.now();
+        let patience = std::time::Duration::try_from(run.patience_ends(now) - now).unwrap_or_default();
+        let patience = clock::pause(patience);
         let Ok(asked) = tokio::time::timeout(patience, verify::ask(&self.session, &loaded, control)).await else {
             run.doubt = Some("the appliance does not answer".to_owned());
             run.probes.last = Some(ProbeAnswer::Unreachable);
@@ -348,6 +383,11 @@ impl<'a> Drive<'a> {
         self.advance(&abandoned, Change::LeftBehind { reason: reason.to_owned() }).await?;
         Ok(())
     }
+}
+
+/// Whether a POST was not done because an admin robot may not, or is not known any more.
+fn is_refused_admin(registrar: &Registrar<'_>, reason: &NotDone) -> bool {
+    registrar.is_admin() && matches!(reason, NotDone::CertificateRefused { .. })
 }
 
 fn who(registrar: &Registrar<'_>) -> String {

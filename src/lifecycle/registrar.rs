@@ -16,9 +16,9 @@ use crate::{
         Record, SecretRef, State,
         plan::{Aim, Urgency},
     },
-    inventory::{AttentionCode, Observation},
+    inventory::{AttentionCode, Observation, SiteRow},
     session::{self, Loaded, Session},
-    site::{Registrar as Configured, RobotId, Role},
+    site::{Registrar as Configured, RobotId, Role, Site},
 };
 
 /// A support token given for this run, which its robots share.
@@ -183,9 +183,7 @@ impl<'a> Registrars<'a> {
         let row = session.inventory().site(&site.name).await?;
         let stored = row.as_ref().is_some_and(|row| row.token_since.is_some());
         let refused = row.as_ref().and_then(|row| row.seen.admin_registers) == Some(false);
-        // Not within an attempt: each refusal would use up one of its tries, and the token never be asked.
-        let in_doubt = drive.records().await?.iter().any(|record| record.state == State::Sending);
-        let asked_anew = drive.aim == Aim::Rotate(Urgency::Forced) && !in_doubt;
+        let asked_anew = drive.aim == Aim::Rotate(Urgency::Forced);
         let mut admin = match &site.registrar {
             Configured::Robot(name) if !refused || asked_anew => {
                 let id = RobotId { site: site.name.clone(), robot: name.clone() };
@@ -201,6 +199,24 @@ impl<'a> Registrars<'a> {
             }
         }
         Ok(Self { given: drive.token, stored, admin })
+    }
+}
+
+/// Whether a registration by schedule could be tried at a site, by the inventory's rows alone.
+#[must_use]
+pub fn could_register<'r>(
+    site: &Site,
+    row: Option<&SiteRow>,
+    records: impl IntoIterator<Item = &'r Record>,
+    now: time::OffsetDateTime,
+) -> bool {
+    let stored = row.is_some_and(|row| row.token_since.is_some());
+    let refused = row.and_then(|row| row.seen.admin_registers) == Some(false);
+    match &site.registrar {
+        Configured::Robot(name) if !refused => {
+            stored || records.into_iter().any(|record| record.id.robot.robot == *name && is_admin(record, now))
+        }
+        _ => stored,
     }
 }
 

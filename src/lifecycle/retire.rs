@@ -24,8 +24,9 @@ use crate::{
 enum LetIn {
     Yes,
     No,
-    /// Its key is lost or it has ended, and a refusal would not tell why; or it
-    /// is hung up on, which is how some refuse and how a line breaks.
+    /// Its key is lost, it has ended or was never let in, and a refusal would
+    /// not tell why; or it is hung up on, which is how some refuse and how a
+    /// line breaks.
     CannotTell,
 }
 
@@ -86,7 +87,7 @@ impl<'a> Drive<'a> {
         } else {
             let successor = super::observe::active(&self.records().await?);
             if let Some(successor) = &successor {
-                self.works_now(successor, Some(record)).await?;
+                self.works_now(successor, Some(record), ControlUse::Now).await?;
             }
             match self.take_off(record, successor.as_ref()).await? {
                 Left::Manual(_) => return Ok(Outcome::unchanged(record.clone())),
@@ -106,7 +107,7 @@ impl<'a> Drive<'a> {
         match &successor {
             // Nothing is removed on the appliance.
             _ if heir.is_some() => {}
-            Some(successor) => self.works_now(successor, Some(&record)).await?,
+            Some(successor) => self.works_now(successor, Some(&record), ControlUse::Now).await?,
             None if last || record.state == State::Retiring => {}
             None => return Err(Error::OnlyWorking { id: record.id }),
         }
@@ -142,15 +143,18 @@ impl<'a> Drive<'a> {
 
     /// Proves that `successor` works right now, by an appliance whose clock
     /// agrees with ours: no retirement is caused by our clock alone (I12).
-    async fn works_now(&self, successor: &Record, old: Option<&Record>) -> Result<(), Error> {
-        match verify::prove(&self.session, successor, ControlUse::Daily).await {
+    async fn works_now(&self, successor: &Record, old: Option<&Record>, control: ControlUse) -> Result<(), Error> {
+        match verify::prove(&self.session, successor, control).await {
             Ok((_, report)) => {
                 self.close_enough(report.skew).await?;
                 // What was raised of it before is over.
                 self.note(&report).await
             }
             Err(failure) if failure.kind == Kind::Refused => Err(self.freeze(successor, old).await?),
-            Err(failure) => Err(Error::Proof(failure)),
+            Err(failure) => {
+                self.indiscriminate(&failure).await?;
+                Err(Error::Proof(failure))
+            }
         }
     }
 

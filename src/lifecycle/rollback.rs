@@ -56,7 +56,7 @@ impl Drive<'_> {
     pub(super) async fn return_to(&self, previous: &Record) -> Result<(), Error> {
         (self.progress)(Moment::Proving);
         let id = previous.id.clone();
-        let proven = verify::prove(&self.session, previous, ControlUse::Daily).await;
+        let proven = verify::prove(&self.session, previous, ControlUse::Now).await;
         let (_, report) = proven.map_err(|failure| Error::NotAccepted { id, failure: Box::new(failure) })?;
         fail::fail_point!("rollback.before-commit");
         if previous.state == State::Retiring {

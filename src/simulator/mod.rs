@@ -332,11 +332,6 @@ impl Simulator {
         self.shared.retain_robots(|robot| robot.name != name);
     }
 
-    /// Forgets the robot with this certificate, as one that somebody removed.
-    pub fn forget(&self, fingerprint: Fingerprint) {
-        self.shared.retain_robots(|robot| robot.fingerprint != fingerprint);
-    }
-
     /// New connections see a new server key and certificate.
     ///
     /// Fails when a key cannot be made; the old one is then kept.

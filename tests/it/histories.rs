@@ -15,6 +15,7 @@
 //! credential falls due differs by its spread.
 
 mod checks;
+mod found;
 mod kill;
 mod model;
 mod operations;

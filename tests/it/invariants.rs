@@ -8,7 +8,7 @@
 
 #![cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "some of it is for the kill tests only"))]
 
-mod appliance;
+pub mod appliance;
 pub mod files;
 pub mod history;
 mod status;
@@ -244,7 +244,9 @@ impl Watched {
         let entries = world.runtime.block_on(world.inventory().unwrap().audit()).unwrap();
         audit::verify(&entries).unwrap();
         let clock_differs = self.behaviours.clock_ahead.abs() > 86_400;
-        let mut story = history::Story { overlap: self.overlap, by_hand: what.retires(), clock_differs, records };
+        let by_hand = what.retires();
+        let mut story =
+            history::Story { overlap: self.overlap, by_hand, clock_differs, set_back: time::Duration::ZERO, records };
         self.told = story.continued(std::mem::take(&mut self.told), &entries);
         status::no_silence(&self.world, ran, records, leftovers);
     }
@@ -285,20 +287,8 @@ impl Watched {
         records.iter().filter(works).map(|record| record.id.generation.number()).collect()
     }
 
-    /// Whether the sealed key belongs to the certificate; `None` if there is none.
     fn opens(&self, record: &Record) -> Option<bool> {
-        let secrets = self.secrets.get_or_init(|| {
-            Secrets::new(SealedStore::new(SealPlaces {
-                credential: None,
-                key_file: None,
-                passphrase_file: None,
-                default_key_file: self.world.path(".config/robocred/seal.key"),
-                secrets_dir: self.world.state().join("secrets"),
-            }))
-        });
-        let key = self.world.runtime.block_on(key_in(secrets, &record.secret)).unwrap()?;
-        let certificate = record.certificate.as_ref();
-        Some(certificate.is_some_and(|certificate| x509::key_belongs_to(&key, certificate).is_ok()))
+        opens_with(self.secrets.get_or_init(|| store(&self.world)), &self.world, record)
     }
 
     fn held(&self) -> Option<Held> {
@@ -355,6 +345,29 @@ impl Watched {
             format!("{records:#?}{leftovers:#?}{attention:#?}{audit:#?}")
         })
     }
+}
+
+/// Whether the sealed key belongs to the certificate; `None` if there is none.
+#[cfg(all(target_os = "linux", feature = "simulator", feature = "test-clock"))]
+pub fn opens(world: &World, record: &Record) -> Option<bool> {
+    opens_with(&store(world), world, record)
+}
+
+fn opens_with(secrets: &Secrets, world: &World, record: &Record) -> Option<bool> {
+    let key = world.runtime.block_on(key_in(secrets, &record.secret)).unwrap()?;
+    let certificate = record.certificate.as_ref();
+    Some(certificate.is_some_and(|certificate| x509::key_belongs_to(&key, certificate).is_ok()))
+}
+
+/// The sealed store of this home.
+pub fn store(world: &World) -> Secrets {
+    Secrets::new(SealedStore::new(SealPlaces {
+        credential: None,
+        key_file: None,
+        passphrase_file: None,
+        default_key_file: world.path(".config/robocred/seal.key"),
+        secrets_dir: world.state().join("secrets"),
+    }))
 }
 
 fn fingerprint_of(record: &Record) -> Option<String> {

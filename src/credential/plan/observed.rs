@@ -222,7 +222,9 @@ impl Step {
         }
     }
 
-    pub(super) fn is_action(self) -> bool {
+    /// Whether something is done, not waited for.
+    #[must_use]
+    pub fn is_action(self) -> bool {
         !matches!(self, Self::Wait(_) | Self::NeedsPerson(_) | Self::Done)
     }
 }

@@ -141,6 +141,8 @@ fn three_tries_then_rest_then_the_same_again() {
     assert_eq!(after(2, 9), Step::Register(FIRST));
     assert_eq!(after(3, 9), Step::Wait(NOW + ATTEMPT_REST));
     assert_eq!(after(3, 601), Step::Register(FIRST));
+    // Sent by a clock that was ahead.
+    assert_eq!(after(3, -86_400 * 3650), Step::Register(FIRST));
 }
 
 #[test]

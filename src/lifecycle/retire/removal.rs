@@ -16,7 +16,7 @@ use crate::{
     credential::{Control, Record, plan::MOST_TRIES},
     inventory::Observation,
     session::Loaded,
-    verify::{self, Asked, Verdict},
+    verify::{self, Asked, ControlUse, Verdict},
     x509::Certificate,
 };
 
@@ -30,6 +30,8 @@ enum Tried {
     Uncertain,
     /// The registrar may not.
     Refused,
+    /// An earlier removal took another robot than the one it named: nothing was sent.
+    Distrusted,
     /// There is no removal.
     Unsupported,
 }
@@ -57,26 +59,28 @@ impl Drive<'_> {
             }
         }
         fail::fail_point!("retire.asked");
-        if let Some(can_remove) = match tried {
-            Some(Tried::Sent { said: true }) => Some(true),
-            Some(Tried::Unsupported) => Some(false),
-            _ => None,
-        } {
-            let seen = Observation { can_remove: Some(can_remove), ..Observation::default() };
-            self.session.inventory().observe(&self.id.site, &seen, self.session.now()).await?;
-        }
         // Whatever the appliance said of it: what was removed may have been another one.
         if let (Some(Tried::Sent { .. } | Tried::Unsupported), Some(successor)) = (&tried, successor) {
-            self.works_now(successor, Some(old)).await?;
+            let works = self.works_now(successor, Some(old), ControlUse::Daily).await;
+            if let Err(Error::Refused { .. }) = &works {
+                self.distrust_removals().await?;
+            }
+            works?;
         }
         let reason = match tried {
             Some(Tried::NotListed) => return Ok(Left::Gone),
-            Some(Tried::Sent { said }) => match self.lets_in(old).await? {
-                LetIn::No => return Ok(Left::Gone),
-                LetIn::CannotTell if said && !self.still_listed(old, &registrars).await? => return Ok(Left::Gone),
-                LetIn::CannotTell => "whether its removal worked could not be seen",
-                LetIn::Yes => "the appliance still accepts it after its removal",
-            },
+            Some(Tried::Sent { said }) => {
+                let reason = match self.lets_in(old).await? {
+                    LetIn::No => return Ok(Left::Gone),
+                    LetIn::CannotTell if said && !self.still_listed(old, &registrars).await? => return Ok(Left::Gone),
+                    LetIn::CannotTell => "whether its removal worked could not be seen",
+                    LetIn::Yes => "the appliance still accepts it after its removal",
+                };
+                if said {
+                    self.distrust_removals().await?;
+                }
+                reason
+            }
             // Nobody removed it, and it is not let in: it was removed before, by an earlier try or by a person.
             _ if before == LetIn::No => return Ok(Left::Gone),
             Some(Tried::Uncertain) => "which robot on the appliance it is, is not certain",
@@ -88,9 +92,25 @@ impl Drive<'_> {
                 "the appliance offers no removal of robots"
             }
             Some(Tried::Refused) => "nobody here may remove robots on the appliance",
+            Some(Tried::Distrusted) => {
+                "the appliance has not removed what it was asked to before, and may have removed another robot"
+            }
             None => "there was neither an admin robot nor a support token to remove it with",
         };
         Ok(Left::Manual(reason.to_owned()))
+    }
+
+    /// Keeps that a removal left what it named and said that it had gone, or
+    /// took a successor that had just worked. The appliance is asked for none any
+    /// more: the next could take the next successor.
+    async fn distrust_removals(&self) -> Result<(), Error> {
+        let seen = Observation { can_remove: Some(false), ..Observation::default() };
+        Ok(self.session.inventory().observe(&self.id.site, &seen, self.session.now()).await?)
+    }
+
+    async fn distrusts_removals(&self) -> Result<bool, Error> {
+        let row = self.session.inventory().site(&self.id.site).await?;
+        Ok(row.is_some_and(|row| row.seen.can_remove == Some(false)))
     }
 
     /// Why nothing can be asked about the robot here: it was registered under
@@ -151,6 +171,9 @@ impl Drive<'_> {
         let own = successor.and_then(|successor| successor.remote_id.as_deref());
         ids.retain(|id| own != Some(id.as_str()));
         fail::fail_point!("retire.listed");
+        if self.distrusts_removals().await? {
+            return Ok(Tried::Distrusted);
+        }
         let mut tried = Tried::Uncertain;
         for id in ids {
             let sent = matches!(tried, Tried::Sent { .. });
@@ -190,7 +213,7 @@ impl Drive<'_> {
             }
             // An appliance that removes another robot than the named one is not told so again.
             if let Some(successor) = successor {
-                self.works_now(successor, Some(old)).await?;
+                self.works_now(successor, Some(old), ControlUse::Daily).await?;
             }
             match registrar.remove(&self.session, id).await? {
                 // There is no such robot: the lost one has arrived meanwhile.
@@ -220,6 +243,8 @@ impl Drive<'_> {
         match asked.verdict {
             Verdict::Accepted(_) | Verdict::Indiscriminate => Ok(LetIn::Yes),
             Verdict::Refused(_) if !loaded.certificate.validity().contains(now) => Ok(LetIn::CannotTell),
+            // It may be registered and not be let in yet.
+            Verdict::Refused(_) if !was_let_in(record) => Ok(LetIn::CannotTell),
             Verdict::Refused(_) => Ok(LetIn::No),
             Verdict::Unclear(appliance::Error::Connect(error)) => Err(self.session.explain(error).into()),
             Verdict::Unclear(error) => Err(Error::Unasked(error)),
@@ -231,10 +256,15 @@ fn hung_up(asked: &Asked) -> bool {
     matches!(&asked.verdict, Verdict::Unclear(error) if error.is_cut())
 }
 
+fn was_let_in(old: &Record) -> bool {
+    old.promoted_at.is_some()
+}
+
 /// Whether its name on the appliance was given to it from here: the one of a
-/// pair that was made elsewhere is assumed.
+/// pair that was made elsewhere is assumed, and the one of a pair that was never
+/// let in may be somebody else's.
 fn is_named_here(old: &Record) -> bool {
-    old.attempt.is_some()
+    old.attempt.is_some() && was_let_in(old)
 }
 
 /// The ids of the robots in a list that have this generation's certificate.
@@ -292,7 +322,7 @@ mod tests {
             attempt: Some(Attempt { tries: 1, since: datetime!(2026-11-22 12:00 UTC), control: Control::Refused }),
             remote_id: None,
             keyed_at: None,
-            promoted_at: None,
+            promoted_at: Some(datetime!(2026-11-22 12:01 UTC)),
             deliver_tries: 0,
             deliver_after: None,
             delivery: Delivery::Delivered,
@@ -304,6 +334,7 @@ mod tests {
     fn only_what_is_certainly_this_generation_is_named_for_removal() {
         let ours = record();
         let made_elsewhere = Record { attempt: None, ..ours.clone() };
+        let never_in_use = Record { promoted_at: None, ..ours.clone() };
         let own = ours.certificate.as_ref().map(Certificate::fingerprint);
         let other = Some(crate::x509::Fingerprint::of(b"other"));
         let robot = |id: &str, name: &str, fingerprint| RemoteRobot {
@@ -335,5 +366,8 @@ mod tests {
         check(&made_elsewhere, in_use, &[robot("1", "robot1", None)], None);
         check(&made_elsewhere, in_use, &[robot("1", "robot1", own), robot("2", "reader", None)], Some(&["1"]));
         check(&made_elsewhere, refused, &[robot("1", "reader", None)], Some(&[]));
+        check(&never_in_use, cannot_tell, &[robot("1", "reader", None)], None);
+        check(&never_in_use, cannot_tell, &[robot("1", "reader", own)], Some(&["1"]));
+        check(&never_in_use, cannot_tell, &[robot("1", "reader", other)], Some(&[]));
     }
 }

@@ -115,13 +115,16 @@ impl Model {
         let state = |key: &str| detail[key].as_str().unwrap().parse::<State>().unwrap();
         let (from, to) = (state("from"), state("to"));
         let delivered = self.delivered;
+        let has_successor =
+            self.generations.iter().any(|(other, known)| *other != number && known.state == State::Active);
         let known = self.generations.get_mut(&number).unwrap_or_else(|| panic!("I16: {entry:?} of nothing planned"));
         assert_eq!(from, known.state, "{entry:?}");
         assert_eq!(from.after(event), Ok(to), "{entry:?} is not in the table");
         match event {
             Event::KeyStored => assert_eq!(known.tries, 0, "a new key although the old one may be registered"),
             Event::SendBegun => {
-                let rested = known.sent_at.is_none_or(|sent_at| at(entry) - sent_at >= ATTEMPT_REST);
+                // A clock that was set back by more than the rest has ended it: what it said before was wrong.
+                let rested = known.sent_at.is_none_or(|sent_at| (at(entry) - sent_at).abs() >= ATTEMPT_REST);
                 assert!(known.tries < MOST_TRIES || rested, "I7: {entry:?} after {} tries", known.tries);
                 known.tries += 1;
                 known.sent_at = Some(at(entry));
@@ -137,7 +140,11 @@ impl Model {
                 *counted += 1;
             }
             Event::RetireBegun => {
-                assert!(rules.skew.abs() <= Duration::DAY, "I12: {entry:?} while the clocks differ by {}", rules.skew);
+                // The last one goes because a person says so in as many words; no clock is asked for that, and there
+                // is no successor to ask the appliance's with.
+                let by_word = matches!(command, Command::TakeOut(_, true, _)) && !has_successor;
+                let agree = rules.skew.abs() <= Duration::DAY;
+                assert!(agree || by_word, "I12: {entry:?} while the clocks differ by {}", rules.skew);
                 if let Command::Rotate(..) = command {
                     assert!(delivered, "I5: {entry:?} before its successor was delivered");
                     let over = known.retire_after.is_some_and(|after| after <= at(entry));

@@ -41,9 +41,6 @@ use crate::world::TOKEN;
 /// When every history begins.
 const BEGINNING: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 
-/// In the runtime's time, of which no more passes than is needed.
-const LOCK_WAIT: std::time::Duration = std::time::Duration::from_mins(10);
-
 /// This machine's clock.
 struct Hands {
     set_to: Mutex<(OffsetDateTime, Instant)>,
@@ -287,8 +284,8 @@ impl Plant {
     async fn obey(&self, command: Command) -> Result<Option<Outcome>, lifecycle::Error> {
         let clock: &dyn Clock = &self.hands;
         let inventory = Inventory::open(&self.state(), "history", clock.now()).await?;
-        // A process that another test is about to start has our files open until it begins.
-        let lock = inventory.lock_site(&self.id.site, Some(LOCK_WAIT), clock.now()).await?;
+        // Without waiting: whoever ended, or was killed, holds nothing, also while another test starts a process.
+        let lock = inventory.lock_site(&self.id.site, None, clock.now()).await?;
         let secrets = Secrets::new(self.keyring.clone());
         let session = Session::open(&self.site, &inventory, &secrets, clock)?;
         let given = match command {

@@ -2,25 +2,39 @@
 
 use std::collections::HashSet;
 
-use robocred::{credential::Record, credential::plan::MOST_TRIES, simulator::Request, x509::Fingerprint};
+use robocred::{
+    credential::{Record, plan::MOST_TRIES},
+    simulator::{Request, Robot},
+    x509::Fingerprint,
+};
+use serde_json::Value;
 
 use super::{fingerprint_of, text};
 use crate::world::World;
 
 /// I2: every robot on the appliance is named by the inventory and by `status`.
 pub fn only_known_robots(world: &World, records: &[Record], made_elsewhere: &HashSet<Fingerprint>) {
-    let status = world.status();
-    let mut named = HashSet::from([text(&status["fingerprint_sha256"])]);
-    for list in ["previous", "leftovers"] {
-        let entries = status[list].as_array().into_iter().flatten();
+    robots_are_known(&world.simulator.robots(), &[&world.status()], records, made_elsewhere);
+}
+
+/// As [`only_known_robots`], of any appliance and what `status` says of its robots.
+pub fn robots_are_known(
+    robots: &[Robot],
+    status: &[&Value],
+    records: &[Record],
+    made_elsewhere: &HashSet<Fingerprint>,
+) {
+    let mut named: HashSet<String> = status.iter().map(|robot| text(&robot["fingerprint_sha256"])).collect();
+    for (robot, list) in status.iter().flat_map(|robot| ["previous", "leftovers"].map(|list| (robot, list))) {
+        let entries = robot[list].as_array().into_iter().flatten();
         named.extend(entries.map(|entry| text(&entry["fingerprint_sha256"])));
     }
-    for robot in world.simulator.robots() {
+    for robot in robots {
         if made_elsewhere.contains(&robot.fingerprint) {
             continue;
         }
         let fingerprint = robot.fingerprint.to_string();
-        assert!(named.contains(&fingerprint), "I2: status does not name {robot:?}: {status:#}");
+        assert!(named.contains(&fingerprint), "I2: status does not name {robot:?}: {status:#?}");
         let known = records
             .iter()
             .any(|record| record.attempt.is_some() && fingerprint_of(record).as_deref() == Some(fingerprint.as_str()));

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt::Write as _, fs, io::ErrorKind, path::Path};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use robocred::{
-    credential::Record,
+    credential::{Record, SecretRef},
     x509::{self, Certificate, PrivateKey},
 };
 
@@ -13,10 +13,13 @@ use crate::world::{Ran, TOKEN, World};
 
 /// I3: every sealed file is the slot of a row.
 pub fn only_known_keys(world: &World, records: &[Record]) {
-    let slots: HashSet<String> = records
-        .iter()
-        .map(|record| hex(digest(&SHA256, record.secret.as_str().as_bytes()).as_ref()) + ".sealed")
-        .collect();
+    only_known_secrets(world, records.iter().map(|record| &record.secret));
+}
+
+/// I3: every sealed file is one of these slots.
+pub fn only_known_secrets<'a>(world: &World, slots: impl Iterator<Item = &'a SecretRef>) {
+    let slots: HashSet<String> =
+        slots.map(|slot| hex(digest(&SHA256, slot.as_str().as_bytes()).as_ref()) + ".sealed").collect();
     let sealed = world.files().into_iter().filter(|path| path.extension().is_some_and(|end| end == "sealed"));
     for path in sealed {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

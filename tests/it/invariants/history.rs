@@ -26,6 +26,8 @@ pub struct Story<'a> {
     pub by_hand: bool,
     /// The appliance's clock is more than a day from ours.
     pub clock_differs: bool,
+    /// By how much our clock may have been set back between a decision and its entry.
+    pub set_back: Duration,
     pub records: &'a [Record],
 }
 
@@ -89,7 +91,15 @@ impl Story<'_> {
         assert_eq!(told.states.get(&in_use), Some(&State::Active), "I5: {entry:#?}");
         if !self.by_hand {
             let delivered = delivered.expect("I5: nothing is retired before its successor is delivered");
-            assert!(at(entry) >= delivered + self.overlap, "I5: within its overlap: {entry:#?}");
+            // Its own end ends the overlap too.
+            let of = |record: &&Record| record.id.generation.number() == generation;
+            let certificate = self.records.iter().find(of).and_then(|record| record.certificate.as_ref());
+            let end = certificate.map_or(delivered + self.overlap, |certificate| certificate.validity().not_after);
+            let over = (delivered + self.overlap).min(end);
+            assert!(
+                at(entry) + self.set_back >= over,
+                "I5: within its overlap, delivered {delivered}, over {over}: {entry:#?}"
+            );
         }
     }
 }

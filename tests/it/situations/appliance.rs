@@ -14,7 +14,7 @@ use crate::world::World;
 #[test]
 fn a_backup_from_before_the_rotation_is_met_by_a_rollback_and_a_new_generation() {
     let world = in_overlap();
-    world.simulator.forget(fingerprint(&world, 2));
+    world.simulator.forget_robot("reader-g2");
     world.run(&["verify", ROBOT]).expect(4);
     let robot = world.status();
     assert_eq!(codes(&robot), ["frozen"]);

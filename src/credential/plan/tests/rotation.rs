@@ -116,6 +116,9 @@ fn a_failed_delivery_waits_by_schedule_and_not_for_a_person() {
     assert_eq!(next(&rotating(Urgency::Scheduled, &[waited])), Step::Deliver(FIRST));
     let spent = Observed { spent: vec![Step::Deliver(FIRST)], ..rotating(Urgency::Asked, &[failed]) };
     assert_eq!(next(&spent), Step::Done);
+    // Written down by a clock that was ahead.
+    let ahead = Standing { deliver_after: Some(NOW + Duration::days(3650)), ..failed };
+    assert_eq!(next(&rotating(Urgency::Scheduled, &[ahead])), Step::Deliver(FIRST));
 }
 
 #[test]
