@@ -3,18 +3,18 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use super::Error;
+use crate::whole_file::{self, beside, owner_only, sync_dir};
 
 /// A file that is about to be replaced, with the lock that lets us do so.
 #[derive(Debug)]
 pub(super) struct Place {
     /// The file itself, never a link to it.
     file: PathBuf,
-    dir: PathBuf,
     /// `None` where we may not write. Held until the place is dropped.
     lock: Option<File>,
 }
@@ -50,7 +50,7 @@ impl Place {
             Err(error) if is_read_only(&error) => None,
             Err(error) => return Err(io("lock", &file)(error)),
         };
-        Ok(Self { file, dir, lock })
+        Ok(Self { file, lock })
     }
 
     /// Puts `text` in the place of the file.
@@ -82,47 +82,26 @@ impl Place {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &new)(error)),
             _ => {}
         }
-        write(&new, text, old.as_ref())
-            .map_err(failed("write", &new))
-            .and_then(|()| fs::rename(&new, &self.file).map_err(failed("replace", &self.file)))
-            .inspect_err(|_| drop(fs::remove_file(&new)))?;
-        sync_dir(&self.dir).map_err(failed("sync", &self.dir))
+        whole_file::replace(&self.file, &new, text.as_bytes(), |opened| keep_rights(opened, old.as_ref()))
+            .map_err(|whole_file::Error { doing, path, source }| failed(doing, &path)(source))
     }
 }
 
-fn write(path: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Result<()> {
-    let mut file = owner_only().create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    if let Some(old) = old {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::{MetadataExt, fchown};
-            if file.metadata()?.gid() != old.gid() {
-                fchown(&file, None, Some(old.gid()))?;
-            }
+/// The group and the rights of the file that was there.
+fn keep_rights(new: &File, old: Option<&fs::Metadata>) -> io::Result<()> {
+    let Some(old) = old else { return Ok(()) };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        if new.metadata()?.gid() != old.gid() {
+            fchown(new, None, Some(old.gid()))?;
         }
-        file.set_permissions(old.permissions())?;
     }
-    file.sync_all()
-}
-
-/// `.NAME.SUFFIX` in the directory of the file.
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!(".{name}.{suffix}"))
+    new.set_permissions(old.permissions())
 }
 
 fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-}
-
-/// For writing, with mode 0600 from the first instant where there are modes.
-fn owner_only() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 /// Creates the directory and those above it, mode 0700, durably.
@@ -134,13 +113,4 @@ fn create_dir(dir: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)?;
     missing.into_iter().filter_map(Path::parent).try_for_each(sync_dir)
-}
-
-/// Makes the names in a directory durable, where a directory can be opened.
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    File::open(dir)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a hook said: as much as is kept, fit to be shown and stored.
 
 use super::MOST_OUTPUT;
+use crate::clean;
 
 /// The end of a hook's output.
 #[derive(Debug, Default)]
@@ -27,7 +28,8 @@ impl Said {
             bytes = rest;
         }
         let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
-        let lines: Vec<String> = text.trim_end().lines().map(|line| clean(line.trim_end())).collect();
+        let lines: Vec<String> =
+            text.trim_end().lines().map(|line| clean::line(&line.trim_end().replace('\t', " ")).into_owned()).collect();
         format!("{}{}", if self.cut { "…" } else { "" }, lines.join("\n"))
     }
 
@@ -43,21 +45,7 @@ impl Said {
 /// The first `most` characters of `text`, on one line.
 pub(super) fn line(text: &str, most: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    clean(&words.join(" ")).chars().take(most).collect()
-}
-
-/// What may not reach a terminal, a log or an environment becomes U+FFFD, a tab a space.
-fn clean(line: &str) -> String {
-    line.replace('\t', " ").replace(is_unfit, "\u{fffd}")
-}
-
-/// Whether a character may change what a reader sees elsewhere, or cannot be seen itself.
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}')
+    clean::line(&words.join(" ")).chars().take(most).collect()
 }
 
 #[cfg(test)]

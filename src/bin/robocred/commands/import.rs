@@ -21,13 +21,13 @@ use robocred::{
     secrets::Secrets,
     session::Session,
     site::{Endpoint, RobotId, Role},
-    x509::{MAX_PEM, SpkiPin},
+    x509::MAX_PEM,
 };
 use zeroize::Zeroizing;
 
 use super::{
     drive::{Order, Runs},
-    wishes::Wishes,
+    wishes::{TrustFlags, Wishes},
 };
 use crate::{
     Outcome,
@@ -78,13 +78,8 @@ pub struct ImportArgs {
     #[arg(long, value_name = "NAME")]
     pub registered_name: Option<RegisteredName>,
 
-    /// Trust the server with this public key, in the form of curl's --pinnedpubkey (repeatable)
-    #[arg(long, value_name = "sha256//BASE64=", conflicts_with_all = ["ca_file", "accept_new"])]
-    pub pin: Vec<SpkiPin>,
-
-    /// Trust servers certified by this PEM file
-    #[arg(long, value_name = "FILE", conflicts_with = "accept_new")]
-    pub ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustFlags,
 
     /// Pin what an unknown server presents at first contact
     #[arg(long)]
@@ -124,8 +119,7 @@ impl ImportArgs {
             robot: &self.robot,
             url: self.url.as_ref(),
             role: self.role,
-            pins: &self.pin,
-            ca_file: self.ca_file.as_ref(),
+            trust: &self.trust,
             // No token is involved.
             accept_new: self.accept_new,
             overrides: Overrides::default(),

@@ -24,6 +24,30 @@ use crate::{
     prompt,
 };
 
+/// How an unknown server is to be judged: the flags of every command that may meet one with a person's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct TrustFlags {
+    /// Trust the server with this public key, in the form of curl's --pinnedpubkey (repeatable)
+    #[arg(long, value_name = "sha256//BASE64=", conflicts_with_all = ["ca_file", "accept_new"])]
+    pub pin: Vec<SpkiPin>,
+
+    /// Trust servers certified by this PEM file
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_new")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl TrustFlags {
+    /// The policy that the flags name, if they name one.
+    fn policy(&self) -> Result<Option<TrustPolicy>, CommandError> {
+        let policy = match &self.ca_file {
+            Some(file) => TrustPolicy::CaFile(absolute(file)?),
+            None if self.pin.is_empty() => return Ok(None),
+            None => TrustPolicy::Pins(self.pin.clone()),
+        };
+        Ok(Some(policy))
+    }
+}
+
 /// What a robot's next credential is to be, and where it goes: the flags that
 /// `provision` and `rotate` share.
 #[derive(Clone, Debug, Default, Args)]
@@ -52,13 +76,8 @@ pub struct Wanted {
     #[arg(long, value_name = "NAME")]
     pub registered_name: Option<RegisteredName>,
 
-    /// Trust the server with this public key, in the form of curl's --pinnedpubkey (repeatable)
-    #[arg(long, value_name = "sha256//BASE64=", conflicts_with_all = ["ca_file", "accept_new"])]
-    pub pin: Vec<SpkiPin>,
-
-    /// Trust servers certified by this PEM file
-    #[arg(long, value_name = "FILE", conflicts_with = "accept_new")]
-    pub ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustFlags,
 
     /// Pin what the server presents at first contact, once a person confirmed it
     #[arg(long)]
@@ -81,10 +100,10 @@ fn days(given: &str) -> Result<u16, String> {
 impl Wanted {
     /// Whether no flag was given.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { role, key_type, days, profile, registered_name, pin, ca_file, accept_new, export, ingest } = self;
+        let Self { role, key_type, days, profile, registered_name, trust, accept_new, export, ingest } = self;
         let said = role.is_some() || key_type.is_some() || days.is_some() || profile.is_some();
         let sent = registered_name.is_some() || export.is_some() || *ingest;
-        !(said || sent || !pin.is_empty() || ca_file.is_some() || *accept_new)
+        !(said || sent || *trust != TrustFlags::default() || *accept_new)
     }
 
     /// As wishes of one robot.
@@ -93,8 +112,7 @@ impl Wanted {
             robot,
             url: None,
             role: self.role,
-            pins: &self.pin,
-            ca_file: self.ca_file.as_ref(),
+            trust: &self.trust,
             accept_new: self.accept_new,
             overrides: Overrides { key_algorithm: self.key_type, days: self.days, profile: self.profile },
             export: self.export.as_deref(),
@@ -109,8 +127,7 @@ pub(super) struct Wishes<'a> {
     pub(super) robot: &'a RobotId,
     pub(super) url: Option<&'a Endpoint>,
     pub(super) role: Option<Role>,
-    pub(super) pins: &'a [SpkiPin],
-    pub(super) ca_file: Option<&'a PathBuf>,
+    pub(super) trust: &'a TrustFlags,
     /// Whether what an unknown server presents is pinned although nobody
     /// confirmed it. Never where a support token may follow.
     pub(super) accept_new: bool,
@@ -123,7 +140,7 @@ impl Wishes<'_> {
     /// A flag that contradicts the configuration is refused with both sides shown.
     pub(super) fn refuse_contradictions(&self, config: &Config) -> Result<(), CommandError> {
         let name = &self.robot.site;
-        let flags = self.trust()?;
+        let flags = self.trust.policy()?;
         let Some(site) = config.site(name) else {
             self.url.ok_or_else(|| no_url(name))?;
             return applicable(flags.as_ref());
@@ -151,16 +168,6 @@ impl Wishes<'_> {
         }
     }
 
-    /// The policy that the flags name, if they name one.
-    fn trust(&self) -> Result<Option<TrustPolicy>, CommandError> {
-        let policy = match self.ca_file {
-            Some(file) => TrustPolicy::CaFile(absolute(file)?),
-            None if self.pins.is_empty() => return Ok(None),
-            None => TrustPolicy::Pins(self.pins.to_vec()),
-        };
-        Ok(Some(policy))
-    }
-
     /// Where the flags want the files.
     pub(super) fn export_target(
         &self,
@@ -183,7 +190,7 @@ impl Wishes<'_> {
     ) -> Result<Option<TrustPolicy>, CommandError> {
         let name = &self.robot.site;
         let site = opened.config.site(name);
-        let flags = self.trust()?;
+        let flags = self.trust.policy()?;
         let configured = site.and_then(|site| site.trust.as_ref());
         match (configured, flags) {
             (Some(_), _) => Ok(None),

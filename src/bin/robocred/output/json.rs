@@ -1,93 +1,30 @@
 //! The documents of `--json`: the names that programs depend on.
 //!
-//! Owns the field names, their order and their forms: times in RFC 3339 and
-//! UTC, fingerprints and serials in lower-case hex, pins in base64 without
-//! prefix, paths absolute, unknown as null; text from outside as it is, but
-//! escaped where a terminal would act on it. Leaves out where the facts come
-//! from. The terminal shows the same values, so the two cannot disagree.
+//! Owns the field names, their order and their forms: fingerprints and serials
+//! in lower-case hex, pins in base64 without prefix, paths absolute, unknown as
+//! null. Leaves out what all documents share ([`robocred::document`]), the one
+//! of `status` ([`robocred::status::document`]), and where the facts come from.
+//! The terminal shows the same values, so the two cannot disagree.
 
-use std::{fmt, io, path::PathBuf};
+use std::path::PathBuf;
 
+pub use robocred::document::{Document, Time, to_vec};
 use robocred::{export, hook};
 use serde::{Serialize, Serializer};
-use serde_json::ser::Formatter;
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
-
-use super::clean;
-
-/// The version of every document; raised when a field changes its meaning or goes away.
-pub const SCHEMA: u32 = 1;
-
-/// A whole document: `schema` first, then the fields of `body`.
-#[derive(Debug, Serialize)]
-pub struct Document<T> {
-    schema: u32,
-    #[serde(flatten)]
-    body: T,
-}
-
-impl<T> Document<T> {
-    /// The document with this body.
-    pub fn of(body: T) -> Self {
-        Self { schema: SCHEMA, body }
-    }
-}
-
-/// One line of JSON that a terminal can show as it stands.
-pub fn to_vec<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Escaping))?;
-    Ok(text)
-}
-
-/// Compact, and also escapes what JSON would allow and [`clean`] would not.
-struct Escaping;
-
-impl Formatter for Escaping {
-    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        for piece in fragment.split_inclusive(clean::is_unfit) {
-            match piece.char_indices().next_back().filter(|(_, last)| clean::is_unfit(*last)) {
-                None => writer.write_all(piece.as_bytes())?,
-                Some((place, unfit)) => {
-                    writer.write_all(&piece.as_bytes()[..place])?;
-                    for unit in unfit.encode_utf16(&mut [0; 2]) {
-                        write!(writer, "\\u{unit:04x}")?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A moment, shown to the second in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub OffsetDateTime);
-
-impl Time {
-    /// The day alone, `YYYY-MM-DD`.
-    pub fn day(self) -> String {
-        self.0.to_offset(UtcOffset::UTC).date().to_string()
-    }
-}
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.0.to_offset(UtcOffset::UTC).replace_nanosecond(0).map_err(|_| fmt::Error)?;
-        f.write_str(&whole.format(&Rfc3339).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// The body of a document when nothing could be looked at.
 #[derive(Debug, Serialize)]
 pub struct Failure {
     pub error: Error,
+}
+
+/// What a watch came to.
+#[derive(Debug, Serialize)]
+pub struct Watched {
+    /// How many tasks ended well.
+    pub done: u64,
+    /// How many did not.
+    pub failed: u64,
 }
 
 /// One failure.
@@ -370,111 +307,9 @@ pub struct DemoStep {
     pub exit_code: i32,
 }
 
-/// The body of `status`.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    pub config: Option<PathBuf>,
-    pub state_dir: Option<PathBuf>,
-    pub warnings: Vec<String>,
-    pub robots: Vec<RobotStatus>,
-}
-
-/// Where one robot stands.
-#[derive(Clone, Debug, Serialize)]
-pub struct RobotStatus {
-    pub robot: String,
-    pub site: String,
-    pub name: String,
-    pub role: String,
-    pub state: RobotState,
-    pub generation: Option<u32>,
-    pub registered_name: Option<String>,
-    pub remote_id: Option<String>,
-    pub fingerprint_sha256: Option<String>,
-    pub spki_sha256: Option<String>,
-    pub serial: Option<String>,
-    pub key_type: Option<String>,
-    pub not_before: Option<Time>,
-    pub not_after: Option<Time>,
-    /// Rounded down, negative when expired.
-    pub days_left: Option<i64>,
-    pub due_at: Option<Time>,
-    pub due: bool,
-    pub attention: Vec<Attention>,
-    pub store: Option<String>,
-    pub previous: Vec<Previous>,
-    pub leftovers: Vec<Leftover>,
-}
-
-/// The one word for where a robot stands; the first that applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RobotState {
-    Expired,
-    NeedsPerson,
-    Pending,
-    Active,
-    Absent,
-}
-
-/// Something that wants a person's eye.
-#[derive(Clone, Debug, Serialize)]
-pub struct Attention {
-    pub code: String,
-    pub message: String,
-    pub hint: Option<String>,
-    pub since: Option<Time>,
-}
-
-/// A generation not yet retired.
-#[derive(Clone, Debug, Serialize)]
-pub struct Previous {
-    pub generation: u32,
-    pub state: String,
-    pub registered_name: String,
-    pub fingerprint_sha256: Option<String>,
-    pub not_after: Option<Time>,
-    pub retire_after: Option<Time>,
-}
-
-/// A robot that may still be on the appliance and that only a person can remove there.
-#[derive(Clone, Debug, Serialize)]
-pub struct Leftover {
-    pub registered_name: String,
-    pub generation: u32,
-    pub fingerprint_sha256: Option<String>,
-    pub reason: String,
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use time::macros::datetime;
-
     use super::*;
-
-    #[test]
-    fn times_are_utc_and_whole_seconds() {
-        let time = Time(datetime!(2026-03-01 01:30:00.25 +2));
-        assert_eq!(time.to_string(), "2026-02-28T23:30:00Z");
-        assert_eq!(time.day(), "2026-02-28");
-    }
-
-    proptest! {
-        #[test]
-        fn escaped_text_is_the_same_text_and_fit_to_show(given in any::<String>()) {
-            let json = String::from_utf8(to_vec(&given).unwrap()).unwrap();
-            prop_assert!(!json.contains(clean::is_unfit), "{}", json);
-            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), given);
-        }
-    }
-
-    #[test]
-    fn what_a_terminal_would_act_on_is_escaped() {
-        let check = |given: &str, json: &str| assert_eq!(to_vec(&given).unwrap(), json.as_bytes());
-        check("a\u{1b}b\u{9b}c\u{202e}", r#""a\u001bb\u009bc\u202e""#);
-        check("\u{e0041}\u{7f}ä\"\n", r#""\udb40\udc41\u007fä\"\n""#);
-    }
 
     #[test]
     fn a_document_begins_with_its_schema_and_unknown_is_null() {

@@ -8,7 +8,6 @@
 //! (`commands`) and the log (`log`).
 
 pub mod checks;
-pub mod clean;
 pub mod json;
 pub mod log;
 pub mod progress;
@@ -19,6 +18,7 @@ pub mod table;
 use std::io::{self, IsTerminal as _, Write};
 
 use anstream::ColorChoice;
+pub use robocred::clean;
 use serde::Serialize;
 
 use crate::{
@@ -101,6 +101,11 @@ impl Output {
         }
     }
 
+    /// Something that went wrong and that the command survives.
+    pub fn trouble(self, error: &CommandError) {
+        self.complain(None, error);
+    }
+
     /// Every line of a JSON log is an object, also one that tells of an error.
     fn complain(self, robot: Option<&str>, error: &CommandError) {
         match self.log {
@@ -133,12 +138,18 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
         .map_err(|error| CommandError::standard_output(&error))
 }
 
-fn print_json<T: Serialize>(document: &T) -> Result<(), CommandError> {
+/// Writes one JSON document to standard output.
+pub fn print_json<T: Serialize>(document: &T) -> Result<(), CommandError> {
     let mut text = json::to_vec(document)
         .map_err(|error| CommandError::new(Kind::Failed, "cannot write the result as JSON").because(&error))?;
     text.push(b'\n');
+    print_bytes(&text)
+}
+
+/// Writes what another program reads to standard output, as it is.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), CommandError> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(|error| CommandError::standard_output(&error))
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| CommandError::standard_output(&error))
 }
 
 /// Writes to standard error. That it cannot be written cannot be told anywhere.

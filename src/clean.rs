@@ -1,18 +1,21 @@
 //! Text from outside, made fit to show.
 //!
-//! Owns the one rule for which characters may reach a terminal or a log line
-//! (A14: escape sequences, C1 controls, marks that reorder or hide text).
-//! What is unfit becomes U+FFFD, so that a reader sees that something was
-//! there. JSON documents carry the raw text, escaped by their own rules.
+//! Owns the one rule for which characters may reach a terminal, a log line, a
+//! page or a hook (A14: escape sequences, C1 controls, marks that reorder or
+//! hide text). What is unfit becomes U+FFFD, so that a reader sees that
+//! something was there. JSON documents carry the raw text, escaped by their own
+//! rules ([`crate::document`]). Pure.
 
 use std::borrow::Cow;
 
 /// The text on one line: also without tabs and line ends.
+#[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     replace(text, is_unfit)
 }
 
 /// The text with its line ends kept.
+#[must_use]
 pub fn text(text: &str) -> Cow<'_, str> {
     replace(text, |c| c != '\n' && is_unfit(c))
 }
@@ -22,6 +25,7 @@ fn replace(text: &str, unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// Whether a character may change what a reader sees elsewhere, or cannot be seen itself.
+#[must_use]
 pub fn is_unfit(c: char) -> bool {
     c.is_control()
         || matches!(c,
