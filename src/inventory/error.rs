@@ -53,6 +53,16 @@ pub enum Error {
         /// When it was last found held.
         now: OffsetDateTime,
     },
+    /// Another process watches the state directory.
+    #[error("{} is watched by {}", path.display(), match holder { Some(holder) => holder.seen_at(*now), None => "another process".to_owned() })]
+    Watched {
+        /// The state directory.
+        path: PathBuf,
+        /// Who watches it, where that could be read.
+        holder: Option<Holder>,
+        /// When it was found so.
+        now: OffsetDateTime,
+    },
     /// Another process has taken the site over; this one must stop.
     #[error("site {site} was taken over by another process (epoch {current}, this process holds {held})")]
     Fenced {
@@ -183,6 +193,10 @@ impl Error {
             Self::Older { .. } => "run a command that writes, for example `robocred provision`".to_owned(),
             Self::Held { holder: Some(Holder { pid, .. }), .. } => {
                 format!("wait for process {pid} to end, then run the command again")
+            }
+            Self::Watched { .. } => {
+                "one `robocred watch` does the work; end the other one, or name another place with --state-dir"
+                    .to_owned()
             }
             Self::Held { .. } | Self::Fenced { .. } => {
                 "run the command again when the other process has ended".to_owned()

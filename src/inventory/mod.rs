@@ -27,6 +27,7 @@ mod robots;
 mod runs;
 mod schema;
 mod sql;
+mod tasks;
 
 use std::{
     path::{Path, PathBuf},
@@ -43,10 +44,11 @@ pub use credentials::{Leftover, NewGeneration};
 pub use delivery::{Delivered, DeliveryKind};
 pub use error::Error;
 pub use file_system::FileSystem;
-pub use lock::{Holder, SiteLock};
+pub use lock::{Holder, SiteLock, WatchLock};
 pub use observations::{Observation, SiteRow};
 pub use robots::{NewRobot, Origin, RobotRow};
 pub use runs::{Run, RunRow};
+pub use tasks::{Task, TaskFailure, TaskRow};
 
 use crate::site::StoreKind;
 
@@ -88,6 +90,17 @@ impl Inventory {
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// A number that changes whenever another connection has committed something. Cheap: reads no page
+    /// of the file. <https://sqlite.org/pragma.html#pragma_data_version>
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or what else the engine says.
+    pub async fn data_version(&self) -> Result<i64, Error> {
+        let read = |row: sql::Reader<'_>| row.int("data_version");
+        let version = self.find(sqlx::query("PRAGMA data_version"), read).await?;
+        version.ok_or_else(|| sql::damaged(&self.path, "it tells no version of its data"))
     }
 
     /// Something a person should know about this view of the inventory, for

@@ -76,11 +76,11 @@ impl Inventory {
         place::check_owner(&state_dir)?;
         place::check_owner(&path)?;
 
-        let (connection, warning) = match connect_reader(&path, &base(&path).read_only(true)).await {
+        let (connection, warning) = match connect_reader(&path, &reading(&path)).await {
             // The engine needs a shared-memory file beside the inventory and
             // cannot make one here. Nobody else can write there either.
             Err(Error::ReadOnly { .. } | Error::Full { .. }) => {
-                let connection = connect_reader(&path, &base(&path).read_only(true).immutable(true)).await?;
+                let connection = connect_reader(&path, &reading(&path).immutable(true)).await?;
                 (connection, Some(no_writing_warning(&path)))
             }
             other => (other?, None),
@@ -185,6 +185,11 @@ fn base(path: &Path) -> SqliteConnectOptions {
         // Whole answers at once instead of a hand-over between threads every few rows.
         .row_buffer_size(4096)
         .disable_statement_logging()
+}
+
+/// For whoever reads everything once, and may keep the connection for months: little memory of its own.
+fn reading(path: &Path) -> SqliteConnectOptions {
+    base(path).read_only(true).pragma("cache_size", "-256").row_buffer_size(256)
 }
 
 async fn connect(path: &Path, options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {

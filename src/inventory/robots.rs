@@ -88,8 +88,6 @@ pub struct RobotRow {
     pub last_promotion: Option<OffsetDateTime>,
     /// The highest generation ever planned; 0 for none.
     pub last_generation: u32,
-    /// When a hook last told a person that its credential is about to end.
-    pub told_at: Option<OffsetDateTime>,
 }
 
 impl RobotRow {
@@ -103,7 +101,6 @@ impl RobotRow {
             created_at: row.time("created_at")?,
             last_promotion: row.maybe_time("last_promotion")?,
             last_generation: u32::try_from(row.int("last_generation")?).map_err(|_| row.misread("last_generation"))?,
-            told_at: row.maybe_time("told_at")?,
         })
     }
 }
@@ -113,7 +110,7 @@ macro_rules! select_robots {
     ($rest:literal) => {
         sqlx::query(concat!(
             "SELECT site, name AS robot, base_name, role, endpoint, origin, created_at, last_promotion, ",
-            "last_generation, told_at FROM robot ",
+            "last_generation FROM robot ",
             $rest
         ))
     };
@@ -194,17 +191,6 @@ impl Inventory {
     pub async fn robots(&self) -> Result<Vec<(RobotId, Role)>, Error> {
         let select = sqlx::query("SELECT site, name AS robot, role FROM robot ORDER BY site, name");
         self.collect(select, |row| Ok((row.robot()?, row.word("role")?))).await
-    }
-
-    /// Keeps that a hook has told a person that a credential is about to end.
-    /// Needs no lock and makes no audit entry: nothing is decided by it but when it is told again.
-    pub async fn told(&self, id: &RobotId, now: OffsetDateTime) -> Result<(), Error> {
-        let mut connection = self.connection.lock().await;
-        let mut commit = Commit::begin(self, &mut connection, now).await?;
-        let update = sqlx::query("UPDATE robot SET told_at = $3 WHERE site = $1 AND name = $2");
-        let update = update.bind(id.site.as_str()).bind(id.robot.as_str());
-        commit.run(update.bind(sql::time_text(now))).await?;
-        commit.done().await
     }
 
     /// Refuses a name for the robot that another robot of its site has, while one of that robot's

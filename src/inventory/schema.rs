@@ -7,7 +7,11 @@ use sqlx::SqliteConnection;
 use super::{Error, sql};
 
 /// Step N brings a file from version N to N + 1. Steps are only ever appended.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_rotation.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_rotation.sql"),
+    include_str!("migrations/0003_watch.sql"),
+];
 
 /// The version this program reads and writes.
 #[allow(clippy::cast_possible_wrap, reason = "a list written by hand")]

@@ -3,6 +3,7 @@
 
 use std::{path::Path, str::FromStr};
 
+use futures_util::StreamExt as _;
 use sqlx::{
     Connection as _, Row as _, Sqlite, SqliteConnection, Transaction,
     query::Query,
@@ -241,11 +242,15 @@ impl Inventory {
         statement: Statement<'_>,
         read: impl Fn(Reader<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let rows = {
-            let mut connection = self.connection.lock().await;
-            statement.fetch_all(&mut *connection).await.map_err(|e| fault(&self.path, e))?
-        };
-        rows.iter().map(|row| read(Reader::new(row, &self.path))).collect()
+        let mut connection = self.connection.lock().await;
+        let mut rows = statement.fetch(&mut *connection);
+        let mut values = Vec::new();
+        // One after the other: a row of the driver takes many times the memory of what is read from it.
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(|e| fault(&self.path, e))?;
+            values.push(read(Reader::new(&row, &self.path))?);
+        }
+        Ok(values)
     }
 
     /// The row of a reading statement that yields at most one.

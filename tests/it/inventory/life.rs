@@ -202,10 +202,9 @@ async fn what_surrounds_a_credential_is_kept() {
     let all = Observation { can_list: Some(false), control: Some(Control::Refused), ..seen };
     assert_eq!(site.seen, all);
     assert_eq!((site.server_pin_at, site.control_at, site.token_since), (Some(NOW), Some(later), Some(NOW)));
-    assert_eq!(inventory.sites_with_registrar().await.unwrap(), [site]);
+    assert_eq!(inventory.sites().await.unwrap(), [site]);
     inventory.clear_token(&lock, later).await.unwrap();
     assert_eq!(inventory.sites().await.unwrap()[0].token_since, None);
-    assert_eq!(inventory.sites_with_registrar().await.unwrap(), []);
 
     // Runs: the last one, and when it was last whole.
     let run = |complete| Run {

@@ -26,7 +26,7 @@ async fn opening_and_reading_a_thousand_robots() {
                  WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
                  INSERT INTO credential SELECT site, 'r' || i, generation, state, changed_at, reason, registered_name,
                      role, secret || i, key_algorithm, profile, certificate, fingerprint, tries, tried_at, control,
-                     remote_id, keyed_at, promoted_at, proven_at, delivery, retire_after
+                     remote_id, keyed_at, promoted_at, proven_at, delivery, retire_after, deliver_tries, deliver_after
                      FROM credential, n WHERE robot = 'r0';",
             )
             .await;
@@ -42,7 +42,7 @@ async fn opening_and_reading_a_thousand_robots() {
             assert_eq!(reader.robots().await.unwrap().len(), robots);
             reader.attention().await.unwrap();
             reader.leftovers().await.unwrap();
-            reader.sites_with_registrar().await.unwrap();
+            reader.sites().await.unwrap();
             read.push(start.elapsed());
         }
         for (what, times) in [("open", &mut opened), ("read", &mut read)] {
