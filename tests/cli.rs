@@ -71,6 +71,8 @@ fn there_is_a_manual_page_for_every_command() {
     }
     let main = page("robocred.1");
     assert!(main.contains("\n  12  needs a person"), "the exit codes are missing");
+    let check = page("robocred-check.1");
+    assert!(check.contains("\n   2  critical: ") && !check.contains("needs a person"), "{check}");
     robocred(home.path()).arg("man").assert().success().stdout(main);
 }
 

@@ -3,33 +3,42 @@
 //! Owns what `status` says, in values; its document and its table are made of
 //! these by the command line. Leaves out how anything is fetched: the
 //! inventory's rows are handed in, so that one report needs a handful of
-//! queries however many robots there are. Pure; no network, no secret store.
+//! queries however many robots there are. Its renderings ([`document`],
+//! [`metrics`], [`page`], [`verdict`]) take nothing but the report, so that
+//! they cannot disagree. Pure; no network, no secret store.
 
+pub mod document;
+pub mod forecast;
+pub mod metrics;
+pub mod page;
 mod token;
+pub mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
 use crate::{
+    clock::rfc3339,
     config::{Config, Problems},
     credential::{Record, State},
-    inventory::{self, Attention, AttentionCode, Inventory, Leftover, SiteRow},
+    inventory::{self, Attention, AttentionCode, Inventory, Leftover, RobotRow, RunRow, SiteRow, Task, TaskRow},
     renewal::RenewalWindow,
-    site::{RobotId, Role, StoreKind},
+    site::{RobotId, Role, SiteName, StoreKind},
 };
 
 /// Everything the inventory knows, read at one go.
 #[derive(Debug, Default)]
 pub struct Holdings {
-    robots: Vec<(RobotId, Role)>,
-    records: Vec<Record>,
-    attention: Vec<Attention>,
-    leftovers: Vec<Leftover>,
-    /// Those that say something of who can register there; most say nothing.
-    sites: Vec<SiteRow>,
-    store: Option<StoreKind>,
-    warning: Option<String>,
+    pub(crate) robots: Vec<RobotRow>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) attention: Vec<Attention>,
+    pub(crate) leftovers: Vec<Leftover>,
+    pub(crate) sites: Vec<SiteRow>,
+    pub(crate) tasks: Vec<TaskRow>,
+    pub(crate) runs: Vec<RunRow>,
+    pub(crate) store: Option<StoreKind>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Holdings {
@@ -39,15 +48,52 @@ impl Holdings {
     /// Any of the inventory's.
     pub async fn read(inventory: &Inventory) -> Result<Self, inventory::Error> {
         Ok(Self {
-            robots: inventory.robots().await?,
+            robots: inventory.robot_rows().await?,
             records: inventory.all_records().await?,
             attention: inventory.attention().await?,
             leftovers: inventory.leftovers().await?,
-            sites: inventory.sites_with_registrar().await?,
+            sites: inventory.sites().await?,
+            tasks: inventory.tasks().await?,
+            runs: inventory.runs().await?,
             store: inventory.store_kind(),
             warning: inventory.warning().map(ToOwned::to_owned),
         })
     }
+}
+
+/// What concerns one site or one robot. The inventory hands out its rows in this order.
+impl Holdings {
+    /// Every generation of every robot of a site, by robot and generation.
+    pub(crate) fn records_at(&self, site: &SiteName) -> &[Record] {
+        among(&self.records, |record| &record.id.robot.site, site)
+    }
+
+    /// Every generation of a robot, the oldest first.
+    pub(crate) fn records_of(&self, robot: &RobotId) -> &[Record] {
+        among(&self.records, |record| &record.id.robot, robot)
+    }
+
+    pub(crate) fn robot(&self, robot: &RobotId) -> Option<&RobotRow> {
+        among(&self.robots, |row| &row.id, robot).first()
+    }
+
+    pub(crate) fn runs_of(&self, robot: &RobotId) -> &[RunRow] {
+        among(&self.runs, |row| &row.robot, robot)
+    }
+
+    pub(crate) fn site(&self, site: &SiteName) -> Option<&SiteRow> {
+        among(&self.sites, |row| &row.name, site).first()
+    }
+
+    pub(crate) fn task(&self, site: &SiteName, task: Task) -> Option<&TaskRow> {
+        among(&self.tasks, |row| &row.site, site).iter().find(|row| row.task == task)
+    }
+}
+
+/// The rows with this key, among rows that are ordered by it.
+fn among<'r, T, K: Ord>(rows: &'r [T], key: impl Fn(&T) -> &K, wanted: &K) -> &'r [T] {
+    let from = &rows[rows.partition_point(|row| key(row) < wanted)..];
+    &from[..from.partition_point(|row| key(row) == wanted)]
 }
 
 /// Where a robot stands, in one word (product.md, `status`).
@@ -92,6 +138,11 @@ pub struct Line {
     pub record: Option<Record>,
     /// When that one is due and ends; `None` before it is in use.
     pub window: Option<RenewalWindow>,
+    /// From here on a person is asked for a support token, if one will be needed; `None` before it is in use.
+    pub warns_at: Option<OffsetDateTime>,
+    /// Why the next registration needs a support token, which is not at hand; `None` if it does not, or if nothing
+    /// will be registered.
+    pub needs_token: Option<String>,
     /// What a person should look at.
     pub attention: Vec<Attention>,
     /// Which store its key rests in.
@@ -102,15 +153,73 @@ pub struct Line {
     pub leftovers: Vec<Leftover>,
     /// Whether the configuration names it.
     pub configured: bool,
+    /// Whether nobody looks after it: its credential is in use, and the configuration, which can be read, does not
+    /// name it.
+    pub forsaken: bool,
 }
 
 /// The report.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Report {
+    /// When it was made; everything in it is as of then.
+    pub at: OffsetDateTime,
     /// One line a robot, ordered by name.
     pub lines: Vec<Line>,
+    /// What is known of each site, ordered by name.
+    pub sites: Vec<SiteRow>,
+    /// How the tasks of each site last went by schedule, ordered by site.
+    pub tasks: Vec<TaskRow>,
+    /// The last ingest of each stream, ordered by robot.
+    pub runs: Vec<RunRow>,
     /// What is odd about the whole.
     pub warnings: Vec<String>,
+    /// What could not be read, each also a warning: the report may lack something then, or show it as it was.
+    pub unread: Vec<String>,
+}
+
+impl Report {
+    /// Tells that something could not be read.
+    pub fn could_not_read(&mut self, what: String) {
+        self.warnings.push(what.clone());
+        self.unread.push(what);
+    }
+
+    /// The report on some of its robots only, with what concerns their sites.
+    pub fn keep(&mut self, wanted: impl Fn(&RobotId) -> bool) {
+        self.lines.retain(|line| wanted(&line.id));
+        let sites: BTreeSet<_> = self.lines.iter().map(|line| &line.id.site).collect();
+        self.sites.retain(|row| sites.contains(&row.name));
+        self.tasks.retain(|row| sites.contains(&row.site));
+        self.runs.retain(|row| wanted(&row.robot));
+    }
+}
+
+impl Line {
+    /// Whether its credential can be used to log in, as far as is known.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let raised = |codes: &[AttentionCode]| self.attention.iter().any(|raised| codes.contains(&raised.code));
+        let active = self.record.as_ref().is_some_and(|record| record.state == State::Active);
+        if !active || self.standing == Standing::Expired {
+            return Readiness::No;
+        }
+        match () {
+            () if raised(&[AttentionCode::Frozen, AttentionCode::StoreUnavailable]) => Readiness::No,
+            () if raised(&[AttentionCode::TrustChanged, AttentionCode::ControlAccepted]) => Readiness::Unknown,
+            () => Readiness::Yes,
+        }
+    }
+}
+
+/// Whether a credential can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Nothing speaks against it.
+    Yes,
+    /// There is none, it has ended, it is refused, or its key cannot be had.
+    No,
+    /// The appliance shows another key than the trusted one, or lets everybody in: nothing can be proven.
+    Unknown,
 }
 
 /// Makes the report. Pure. A configuration that cannot be read is a warning,
@@ -124,8 +233,8 @@ pub fn report(config: Result<&Config, &Problems>, holdings: &Holdings, now: Offs
             lines.insert(id.clone(), empty(id, robot.role, true));
         }
     }
-    for (id, role) in &holdings.robots {
-        lines.entry(id.clone()).or_insert_with(|| empty(id.clone(), *role, false));
+    for row in &holdings.robots {
+        lines.entry(row.id.clone()).or_insert_with(|| empty(row.id.clone(), row.role, false));
     }
     for record in &holdings.records {
         if let Some(line) = lines.get_mut(&record.id.robot) {
@@ -149,15 +258,42 @@ pub fn report(config: Result<&Config, &Problems>, holdings: &Holdings, now: Offs
         token::announce(&mut lines, config, &holdings.sites, now);
     }
     let mut warnings: Vec<String> = holdings.warning.iter().cloned().collect();
-    warnings.extend(config.err().map(ToString::to_string));
+    warnings.extend(holdings.tasks.iter().filter_map(failing));
     let mut lines: Vec<Line> = lines.into_values().collect();
     for line in &mut lines {
         judge(line, now);
         if config.is_ok() && !line.configured {
+            line.forsaken = line.record.as_ref().is_some_and(|record| record.state == State::Active);
             warnings.push(format!("{} is in the inventory and not in the configuration", line.id));
         }
     }
-    Report { lines, warnings }
+    let mut report = Report {
+        at: now,
+        lines,
+        sites: holdings.sites.clone(),
+        tasks: holdings.tasks.clone(),
+        runs: holdings.runs.clone(),
+        warnings,
+        unread: Vec::new(),
+    };
+    if let Err(problems) = config {
+        report.could_not_read(problems.to_string());
+    }
+    report
+}
+
+/// A task that fails by schedule, in one line: nobody may be there to see it.
+#[must_use]
+pub fn failing(row: &TaskRow) -> Option<String> {
+    let failure = row.failure.as_ref()?;
+    let times = match row.tries {
+        1 => "once".to_owned(),
+        tries => format!("{tries} times in a row"),
+    };
+    // Earlier near the end of a credential; and no repetition brings a person.
+    let after = row.after.filter(|_| failure.code != "person");
+    let again = after.map(|after| format!("; tried again by {}", rfc3339(after))).unwrap_or_default();
+    Some(format!("{} of {} by schedule has failed {times}: {}{again}", row.task, row.site, failure.message))
 }
 
 fn empty(id: RobotId, role: Role, configured: bool) -> Line {
@@ -167,11 +303,14 @@ fn empty(id: RobotId, role: Role, configured: bool) -> Line {
         standing: Standing::Absent,
         record: None,
         window: None,
+        warns_at: None,
+        needs_token: None,
         attention: Vec::new(),
         store: None,
         previous: Vec::new(),
         leftovers: Vec::new(),
         configured,
+        forsaken: false,
     }
 }
 
@@ -203,9 +342,11 @@ fn date(line: &mut Line, config: Option<&Config>, holdings: &Holdings) {
         line.role = record.role;
         line.store = holdings.store;
         if let (State::Active, Some(certificate)) = (record.state, &record.certificate) {
-            let policy =
-                config.and_then(|config| config.robot(&line.id)).map(|(_, robot)| robot.renewal).unwrap_or_default();
-            line.window = Some(policy.window(certificate.validity(), certificate.fingerprint()));
+            let robot = config.and_then(|config| config.robot(&line.id)).map(|(_, robot)| robot);
+            let policy = robot.map(|robot| robot.renewal).unwrap_or_default();
+            let window = policy.window(certificate.validity(), certificate.fingerprint());
+            line.window = Some(window);
+            line.warns_at = robot.map(|robot| window.warns_at(robot.token_lead));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The report on hand-made holdings: what is announced, and when.
 
+mod agreement;
+
 use std::path::Path;
 
 use time::{Duration, macros::datetime};
@@ -11,9 +13,9 @@ use crate::{
     x509::{Certificate, KeyAlgorithm, PrivateKey, Profile, Validity},
 };
 
-const MADE: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
+pub(super) const MADE: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
 
-fn config(registrar: &str) -> Config {
+pub(super) fn config(registrar: &str) -> Config {
     let text = format!(
         "version = 1
 [sites.plant]
@@ -30,12 +32,26 @@ token_lead = \"30d\"
     Config::from_text(Path::new("/robocred.toml"), Some(&text)).unwrap()
 }
 
-fn id(robot: &str) -> RobotId {
+pub(super) fn id(robot: &str) -> RobotId {
     format!("plant/{robot}").parse().unwrap()
 }
 
+/// A robot that the inventory holds.
+pub(super) fn row(id: &RobotId, role: Role) -> RobotRow {
+    RobotRow {
+        id: id.clone(),
+        base_name: id.robot.clone(),
+        role,
+        endpoint: "https://10.20.0.5".parse().unwrap(),
+        origin: inventory::Origin::Provisioned,
+        created_at: MADE,
+        last_promotion: Some(MADE),
+        last_generation: 1,
+    }
+}
+
 /// A generation with a certificate of `days` days from [`MADE`] on.
-fn record(robot: &str, generation: u32, state: State, days: u16) -> Record {
+pub(super) fn record(robot: &str, generation: u32, state: State, days: u16) -> Record {
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
     let validity = Validity::of_days(MADE, days).unwrap();
     let id = CredentialId { robot: id(robot), generation: Generation::new(generation).unwrap() };
@@ -59,16 +75,16 @@ fn record(robot: &str, generation: u32, state: State, days: u16) -> Record {
     }
 }
 
-fn site(token_since: Option<OffsetDateTime>) -> SiteRow {
+pub(super) fn site(token_since: Option<OffsetDateTime>) -> SiteRow {
     let name = "plant".parse().unwrap();
     SiteRow { name, seen: inventory::Observation::default(), server_pin_at: None, control_at: None, token_since }
 }
 
-fn raised(code: AttentionCode, since: OffsetDateTime) -> Attention {
+pub(super) fn raised(code: AttentionCode, since: OffsetDateTime) -> Attention {
     Attention { robot: id("lucidum"), code, message: "stored".to_owned(), hint: None, since }
 }
 
-fn holdings(records: Vec<Record>) -> Holdings {
+pub(super) fn holdings(records: Vec<Record>) -> Holdings {
     Holdings { records, sites: vec![site(None)], ..Holdings::default() }
 }
 
@@ -190,7 +206,7 @@ fn nobody_is_asked_for_a_robot_that_has_nothing_to_renew() {
     // What is not configured any more is not rotated either.
     let active = holdings(vec![record("lucidum", 1, State::Active, 365)]);
     let elsewhere = Config::from_text(Path::new("/robocred.toml"), None).unwrap();
-    let known = Holdings { robots: vec![(id("lucidum"), Role::Reader)], ..active };
+    let known = Holdings { robots: vec![row(&id("lucidum"), Role::Reader)], ..active };
     assert!(line(&elsewhere, &known, later).attention.is_empty());
 }
 

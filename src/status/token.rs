@@ -13,7 +13,7 @@ use crate::{
     site::{Registrar, Robot, RobotId, Site},
 };
 
-/// Raises `token-needed` for every active robot whose window opens within its
+/// Says of every robot whether its next registration needs a token, and raises `token-needed` for every active robot whose window opens within its
 /// `token_lead`, where nothing at hand can register the next generation. Lifts
 /// what was raised before a token was stored: that token is the answer.
 pub(super) fn announce(lines: &mut BTreeMap<RobotId, Line>, config: &Config, rows: &[SiteRow], now: OffsetDateTime) {
@@ -28,9 +28,8 @@ pub(super) fn announce(lines: &mut BTreeMap<RobotId, Line>, config: &Config, row
             line.attention.retain(|raised| {
                 raised.code != AttentionCode::TokenNeeded || stored.is_none_or(|stored| stored <= raised.since)
             });
-            if let Some(unable) = &unable {
-                line.attention.extend(ahead(line, robot, unable, now));
-            }
+            line.needs_token = unable.clone().filter(|_| !is_sent(line));
+            line.attention.extend(ahead(line, robot, now));
         }
     }
 }
@@ -49,15 +48,17 @@ fn unable(site: &Site, row: Option<&SiteRow>, lines: &BTreeMap<RobotId, Line>, n
     (!works).then(|| format!("{id} has no working credential to register it with, and no support token is stored"))
 }
 
+/// Whether the appliance may know the next generation already: that needs its answer, not a token.
+fn is_sent(line: &Line) -> bool {
+    let mut records = line.record.iter().chain(&line.previous);
+    records.any(|record| matches!(record.state, State::Sending | State::Registered))
+}
+
 /// The attention of one robot whose window is near or open.
-fn ahead(line: &Line, robot: &Robot, unable: &str, now: OffsetDateTime) -> Option<Attention> {
-    let window = line.window?;
+fn ahead(line: &Line, robot: &Robot, now: OffsetDateTime) -> Option<Attention> {
+    let (window, unable) = (line.window?, line.needs_token.as_ref()?);
     let since = window.warns_at(robot.token_lead);
-    // One that the appliance may know already needs its answer, not a token.
-    let sent = |state| matches!(state, State::Sending | State::Registered);
-    let needless = now < since
-        || line.previous.iter().any(|record| sent(record.state))
-        || line.attention.iter().any(|raised| raised.code == AttentionCode::TokenNeeded);
+    let needless = now < since || line.attention.iter().any(|raised| raised.code == AttentionCode::TokenNeeded);
     (!needless).then(|| Attention {
         robot: line.id.clone(),
         code: AttentionCode::TokenNeeded,
@@ -83,7 +84,7 @@ fn opens(window: RenewalWindow, now: OffsetDateTime) -> String {
     }
 }
 
-fn count(days: i64) -> String {
+pub(super) fn count(days: i64) -> String {
     match days {
         0 => "less than a day".to_owned(),
         1 => "1 day".to_owned(),

@@ -1,5 +1,7 @@
 //! What `status` says of a robot in the middle of its life.
 
+use std::fs;
+
 use robocred::{
     clock::{Clock as _, SystemClock},
     credential::{Control, Delivery},
@@ -10,7 +12,11 @@ use robocred::{
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::world::{TOKEN, World, run};
+use crate::{
+    bad_input::terminal::person,
+    judges,
+    world::{TOKEN, World, run},
+};
 
 fn codes(robot: &Value) -> Vec<&str> {
     robot["attention"].as_array().unwrap().iter().map(|raised| raised["code"].as_str().unwrap()).collect()
@@ -109,4 +115,147 @@ fn every_state_of_a_rotation_is_told_in_words() {
         &[],
         "left on the appliance, for a person to remove: reader (generation 1): the appliance offers no removal",
     );
+}
+
+/// What a Python program makes of the metrics: every sample as `[name, labels, value]`.
+const READER: &str = "
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families
+text = sys.stdin.read()
+families = list(text_string_to_metric_families(text))
+assert all(family.documentation and family.type in ('gauge', 'counter') for family in families)
+print(json.dumps([[sample.name, sample.labels, sample.value] for family in families for sample in family.samples]))
+";
+
+#[test]
+fn the_metrics_are_what_others_read_and_say_what_status_says() {
+    let Some(python) = judges::python(&["prometheus_client"], "prometheus_client") else { return };
+    let world = World::new();
+    world.provision(&["--days", "30"]).expect(0);
+    let text = world.run(&["status", "--prometheus", "-"]).expect(0).stdout;
+    let mut command = std::process::Command::new(python);
+    command.args(["-c", READER]);
+    let samples = run(command, text.as_bytes()).expect(0).json();
+    let value = |name: &str, label: Option<(&str, &str)>| {
+        let found: Vec<_> = samples.as_array().unwrap().iter().filter(|sample| sample[0] == name).collect();
+        let fits = |sample: &&&Value| label.is_none_or(|(label, value)| sample[1][label] == value);
+        let found: Vec<_> = found.iter().filter(fits).collect();
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        found[0][2].as_f64().unwrap()
+    };
+    let robot = world.status();
+    for (name, field) in [("expiration", "not_after"), ("not_before", "not_before"), ("renewal", "due_at")] {
+        let told = value(&format!("robocred_certificate_{name}_timestamp_seconds"), Some(("robot", "reader")));
+        let rfc3339 = &time::format_description::well_known::Rfc3339;
+        let expected = time::OffsetDateTime::parse(robot[field].as_str().unwrap(), rfc3339).unwrap().unix_timestamp();
+        assert_eq!(format!("{told}"), expected.to_string(), "{name}");
+    }
+    assert_eq!(codes(&robot), ["token-needed"]);
+    for (name, label) in [
+        ("robocred_attention", Some(("code", "token-needed"))),
+        ("robocred_token_needed", None),
+        ("robocred_robot_state", Some(("state", "active"))),
+        ("robocred_certificate_ready_status", Some(("condition", "True"))),
+        ("robocred_report_complete", None),
+        ("robocred_build_info", Some(("version", env!("CARGO_PKG_VERSION")))),
+    ] {
+        assert_eq!(format!("{}", value(name, label)), "1", "{name}");
+    }
+    let families = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    assert_eq!(families, text.lines().filter(|line| line.starts_with("# HELP ")).count());
+    assert!(families >= 18 && !text.contains("robocred_watch_"), "{text}");
+}
+
+/// The files in a directory.
+fn names(world: &World, dir: &str) -> Vec<String> {
+    let entries = fs::read_dir(world.path(dir)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn page_and_metrics_are_files_that_others_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    world.provision(&[]).expect(0);
+    fs::create_dir(world.path("out")).unwrap();
+    for _ in 0..2 {
+        let ran = world.run(&["status", "--html", "out/page.html", "--prometheus", "out/robocred.prom"]).expect(0);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+        assert_eq!(names(&world, "out"), ["page.html", "robocred.prom"]);
+        for name in ["out/page.html", "out/robocred.prom"] {
+            assert_eq!(fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o7777, 0o644, "{name}");
+        }
+    }
+    // But for the moment of the report they are what standard output gets.
+    let told = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("robocred_report_timestamp_seconds "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let file = fs::read_to_string(world.path("out/robocred.prom")).unwrap();
+    assert_eq!(told(&file), told(&world.run(&["status", "--prometheus", "-"]).expect(0).stdout));
+    assert_eq!(told(&file).len(), file.lines().count() - 1);
+    // With --json the document is there as well.
+    let ran = world.run(&["--json", "status", "--prometheus", "out/robocred.prom"]).expect(0);
+    assert_eq!(ran.json()["robots"][0]["robot"], "plant/reader");
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_is_left_alone() {
+    let world = World::new();
+    fs::create_dir(world.path("out")).unwrap();
+    fs::write(world.path("precious"), "precious").unwrap();
+    std::os::unix::fs::symlink(world.path("precious"), world.path("out/link")).unwrap();
+    fs::create_dir(world.path("out/dir")).unwrap();
+    let check = |file: &str, words: &str| {
+        for flag in ["--html", "--prometheus"] {
+            let told = world.run(&["status", flag, file]).expect(3).stderr;
+            assert!(told.contains(words) && told.contains("robocred: hint: "), "{told}");
+        }
+        assert_eq!(names(&world, "out"), ["dir", "link"]);
+    };
+    check("out/link", "could not replace out/link");
+    check("out/dir", "could not replace out/dir");
+    check("none/file", "could not create none/.file.");
+    assert_eq!(fs::read_to_string(world.path("precious")).unwrap(), "precious");
+    for arguments in [&["status", "--html", "-", "--prometheus", "-"][..], &["--json", "status", "--html", "-"]] {
+        world.run(arguments).expect(2);
+    }
+}
+
+#[test]
+fn what_lies_ahead_is_told_in_a_sentence_and_in_the_document_where_it_was_asked_for() {
+    let world = World::new();
+    world.provision(&[]).expect(0);
+    let text = |arguments: &[&str]| world.run(arguments).expect(0).stdout;
+    assert!(!text(&["status"]).contains("within"));
+    assert!(text(&["status", "--forecast", "7d"]).contains("\nwithin 7 days no robot is due\n"));
+    let sentence = "\nwithin 300 days 1 robot is due, and needs a support token: plant/reader\n";
+    assert!(text(&["status", "--forecast", "300d"]).contains(sentence));
+    let document = world.run(&["--json", "status", "--forecast", "300d"]).expect(0).json();
+    assert_eq!(document["forecast"], json!({ "days": 300, "due": ["plant/reader"], "tokens": ["plant/reader"] }));
+    assert_eq!(world.run(&["--json", "status"]).expect(0).json().get("forecast"), None);
+    world.run(&["status", "--forecast", "12h"]).expect(2);
+}
+
+#[test]
+fn a_watched_status_ends_with_ctrl_c_and_gives_the_screen_back() {
+    let world = World::new();
+    world.provision(&[]).expect(0);
+    for arguments in [&["status", "--watch", "1"][..], &["status", "--watch", "--color", "never"]] {
+        let Some(happened) = person(&world, arguments, &[("plant/reader", ""), ("Ctrl-C ends", "\u{3}")]) else {
+            return;
+        };
+        assert_eq!(happened["code"], 0, "{happened:#}");
+        let shown = happened["shown"].as_str().unwrap();
+        assert!(shown.starts_with("\u{1b}[?1049h") && shown.trim_end().ends_with("\u{1b}[?1049l"), "{shown:?}");
+        assert!(shown.contains("LIFETIME") && shown.contains("┃"), "{shown}");
+        assert_eq!(shown.contains("\u{1b}[3"), !arguments.contains(&"never"), "{shown:?}");
+        assert_eq!(happened["echo"], true);
+    }
+    let told = world.run(&["status", "--watch"]).expect(2).stderr;
+    assert!(told.contains("needs a terminal") && told.contains("robocred: hint: "), "{told}");
+    world.run(&["--json", "status", "--watch"]).expect(2);
+    world.run(&["status", "--watch", "0"]).expect(2);
 }

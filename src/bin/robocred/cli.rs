@@ -34,7 +34,8 @@ Exit codes:
   10  another run holds the lock
   11  credential expired
   12  needs a person (support token, approval)
-With several robots the worst, in the order 11, 8, 6, 4, 12, 7, 3, 10, 5, 9, 1.";
+With several robots the worst, in the order 11, 8, 6, 4, 12, 7, 3, 10, 5, 9, 1.
+`check` alone has the codes of monitoring: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Issues, proves, keeps and uses robot credentials for Tenable OT Security appliances.
 ///
@@ -160,11 +161,13 @@ pub enum Command {
     Provision(commands::provision::ProvisionArgs),
     #[command(visible_alias = "renew")]
     Rotate(commands::rotate::RotateArgs),
+    Watch(commands::watch::WatchArgs),
     Rollback(commands::rollback::RollbackArgs),
     Retire(commands::retire::RetireArgs),
     Verify(commands::verify::VerifyArgs),
     #[command(visible_alias = "list")]
     Status(commands::status::StatusArgs),
+    Check(commands::check::CheckArgs),
     Export(commands::export::ExportArgs),
     Ingest(commands::ingest::IngestArgs),
     Hook(commands::hook::HookArgs),
@@ -174,6 +177,7 @@ pub enum Command {
     Config(commands::config::ConfigArgs),
     Audit(commands::audit::AuditArgs),
     Doctor(commands::doctor::DoctorArgs),
+    Install(commands::install::InstallArgs),
     #[cfg(feature = "simulator")]
     Demo(commands::demo::DemoArgs),
     #[cfg(feature = "simulator")]

@@ -81,6 +81,11 @@ impl Unparsed {
             .hint(format!("`{command} --help` lists what can be given"))
     }
 
+    /// Whether this command was meant.
+    pub fn is_of(&self, command: &str) -> bool {
+        self.command().split(' ').nth(1) == Some(command)
+    }
+
     /// The command that was meant, as far as it was understood.
     fn command(&self) -> String {
         let mut command = &Cli::command();

@@ -64,6 +64,9 @@ fn page(command: &clap::Command, out: &mut dyn Write) -> io::Result<()> {
     if command.has_subcommands() {
         man.render_subcommands_section(out)?;
     }
-    let codes = EXIT_CODES.split_once('\n').map_or(EXIT_CODES, |(_, codes)| codes);
+    // A command that lists its own exit codes has no others.
+    let own = command.get_after_help().map(ToString::to_string).filter(|text| text.starts_with("Exit codes"));
+    let codes = own.as_deref().unwrap_or(EXIT_CODES);
+    let codes = codes.split_once('\n').map_or(codes, |(_, codes)| codes);
     writeln!(out, ".SH \"EXIT STATUS\"\n.nf\n{codes}\n.fi")
 }

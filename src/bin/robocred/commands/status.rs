@@ -1,36 +1,84 @@
-//! `status`: every robot at a glance.
+//! `status`: every robot at a glance, as table, page or metrics.
 
+mod live;
 mod notes;
+mod table;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use clap::{Args, builder::styling::Style};
+use clap::Args;
 use robocred::{
     config::Config,
-    credential::Record,
-    inventory::{self, Inventory},
-    status::{self, Holdings, Line, Standing},
+    inventory::Inventory,
+    renewal::parse_duration,
+    status::{
+        self, Holdings, Report,
+        document::{Forecast, Status},
+        metrics, page,
+    },
+    whole_file,
 };
-use time::OffsetDateTime;
 
 use crate::{
     Outcome,
     error::CommandError,
     invocation::Invocation,
     opened::{now, paths},
-    output::{
-        clean,
-        json::{Attention, Leftover, Previous, RobotState, RobotStatus, Status, Time},
-        style::{self, paint},
-        table,
-    },
+    output,
 };
+use table::Look;
 
 /// Show every robot: state, days left, when due, what needs a person
+///
+/// Reads only what is kept here: it opens no connection and no secret store, and changes nothing.
 #[derive(Debug, Args)]
-pub struct StatusArgs {}
+pub struct StatusArgs {
+    /// Say which rotations open within this many days, and which of them need a support token [default: 30d]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub forecast: Option<i64>,
 
-pub fn run(invocation: &Invocation, _args: &StatusArgs) -> Outcome {
+    /// Write the status page into this file instead, whole or not at all; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Write the metrics into this file instead, for node_exporter's textfile collector; - is standard output
+    #[arg(long, value_name = "FILE")]
+    #[allow(clippy::doc_markdown, reason = "the text is shown as it stands")]
+    pub prometheus: Option<PathBuf>,
+
+    /// Stay, and show it anew every so many seconds until Ctrl-C [default: 2]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        conflicts_with_all = ["html", "prometheus"]
+    )]
+    pub watch: Option<u64>,
+}
+
+/// How far ahead is looked where nobody says.
+const DAYS_AHEAD: i64 = 30;
+
+fn days(given: &str) -> Result<i64, String> {
+    let whole = |time: time::Duration| time.whole_days();
+    let days = parse_duration(given).ok().filter(|time| *time == time::Duration::days(whole(*time))).map(whole);
+    days.ok_or_else(|| format!("{given:?} is not a number of days like 30d"))
+}
+
+pub fn run(invocation: &Invocation, args: &StatusArgs) -> Outcome {
+    if let Some(seconds) = args.watch {
+        return live::run(invocation, Duration::from_secs(seconds), args.forecast);
+    }
+    let to_standard_output = [&args.html, &args.prometheus].map(|file| file.as_deref() == Some(Path::new("-")));
+    if to_standard_output == [true, true] || (invocation.output.is_json() && to_standard_output != [false, false]) {
+        return Err(CommandError::usage("standard output takes one document").hint("name a file for the other"));
+    }
     let paths = paths(invocation)?;
     let config = Config::load(&paths);
     let holdings = super::block_on(async {
@@ -39,269 +87,55 @@ pub fn run(invocation: &Invocation, _args: &StatusArgs) -> Outcome {
             None => Ok(Holdings::default()),
         }
     })??;
-    let now = now();
-    let report = status::report(config.as_ref(), &holdings, now);
-    let body = Status {
-        config: Some(paths.config),
-        state_dir: Some(paths.state_dir),
-        warnings: report.warnings,
-        robots: report.lines.iter().map(|line| robot(line, now)).collect(),
-    };
-    invocation.output.result(&body, show)?;
+    let report = status::report(config.as_ref(), &holdings, now());
+    let mut body = Status::of(&report, paths.config, paths.state_dir);
+    if let Some(file) = &args.html {
+        write(file, &page::html(&report, &body, None))?;
+    }
+    if let Some(file) = &args.prometheus {
+        write(file, &metrics::text(&report, None))?;
+    }
+    let written = args.html.is_some() || args.prometheus.is_some();
+    if invocation.output.is_json() {
+        body.forecast = args.forecast.map(|days| Forecast::of(&report, days));
+    } else if !written {
+        body.forecast = ahead(&report, args.forecast);
+    }
+    if invocation.output.is_json() || !written {
+        let look = Look { at: report.at, columns: columns() };
+        invocation.output.result(&body, |status, out| table::show(status, look, out))?;
+    }
     Ok(None)
 }
 
-fn robot(line: &Line, now: OffsetDateTime) -> RobotStatus {
-    let record = line.record.as_ref();
-    let certificate = record.and_then(|record| record.certificate.as_ref());
-    RobotStatus {
-        robot: line.id.to_string(),
-        site: line.id.site.to_string(),
-        name: line.id.robot.to_string(),
-        role: line.role.to_string(),
-        state: match line.standing {
-            Standing::Expired => RobotState::Expired,
-            Standing::NeedsPerson => RobotState::NeedsPerson,
-            Standing::Pending => RobotState::Pending,
-            Standing::Active => RobotState::Active,
-            Standing::Absent => RobotState::Absent,
-        },
-        generation: record.map(|record| record.id.generation.number()),
-        registered_name: record.map(|record| record.registered_name.to_string()),
-        remote_id: record.and_then(|record| record.remote_id.clone()),
-        fingerprint_sha256: certificate.map(|certificate| certificate.fingerprint().to_string()),
-        spki_sha256: certificate.map(|certificate| certificate.spki_pin().to_base64()),
-        serial: certificate.map(|certificate| certificate.serial().to_owned()),
-        key_type: record.map(|record| record.key_algorithm.to_string()),
-        not_before: certificate.map(|certificate| Time(certificate.validity().not_before)),
-        not_after: certificate.map(|certificate| Time(certificate.validity().not_after)),
-        days_left: line.window.map(|window| window.days_left(now)),
-        due_at: line.window.map(|window| Time(window.due_at)),
-        due: line.window.is_some_and(|window| window.is_due(now)),
-        attention: line.attention.iter().map(attention).collect(),
-        store: line.store.map(|store| store.to_string()),
-        previous: line.previous.iter().map(previous).collect(),
-        leftovers: line.leftovers.iter().map(leftover).collect(),
-    }
+/// What a person is told of what lies ahead: what was asked for, else only if there is anything.
+fn ahead(report: &Report, asked: Option<i64>) -> Option<Forecast> {
+    let forecast = Forecast::of(report, asked.unwrap_or(DAYS_AHEAD));
+    (asked.is_some() || !forecast.due.is_empty()).then_some(forecast)
 }
 
-fn attention(attention: &inventory::Attention) -> Attention {
-    Attention {
-        code: attention.code.to_string(),
-        message: attention.message.clone(),
-        hint: attention.hint.clone(),
-        since: Some(Time(attention.since)),
+fn write(file: &Path, text: &str) -> Result<(), CommandError> {
+    if file == Path::new("-") {
+        return output::print_bytes(text.as_bytes());
     }
+    Ok(whole_file::publish(file, text.as_bytes())?)
 }
 
-fn previous(record: &Record) -> Previous {
-    let certificate = record.certificate.as_ref();
-    Previous {
-        generation: record.id.generation.number(),
-        state: record.state.to_string(),
-        registered_name: record.registered_name.to_string(),
-        fingerprint_sha256: certificate.map(|certificate| certificate.fingerprint().to_string()),
-        not_after: certificate.map(|certificate| Time(certificate.validity().not_after)),
-        retire_after: record.retire_after.map(Time),
+/// How wide the terminal is, if standard output is one.
+fn columns() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
     }
+    Some(size().map_or(80, |(columns, _)| columns))
 }
 
-fn leftover(leftover: &inventory::Leftover) -> Leftover {
-    Leftover {
-        registered_name: leftover.registered_name.to_string(),
-        generation: leftover.id.generation.number(),
-        fingerprint_sha256: leftover.fingerprint.map(|fingerprint| fingerprint.to_string()),
-        reason: leftover.reason.clone(),
+/// Columns and rows of the terminal, where it tells.
+fn size() -> Option<(usize, usize)> {
+    #[cfg(unix)]
+    {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some((size.ws_col.into(), size.ws_row.into())).filter(|(columns, rows)| *columns > 0 && *rows > 0)
     }
-}
-
-/// Shows the table, then what wants attention, then the paths. The lifetime bar is for terminals.
-pub fn show(status: &Status, out: &mut dyn Write) -> io::Result<()> {
-    show_with(status, io::stdout().is_terminal(), out)
-}
-
-fn show_with(status: &Status, bars: bool, out: &mut dyn Write) -> io::Result<()> {
-    if status.robots.is_empty() {
-        writeln!(out, "no robots")?;
-    } else {
-        let mut headings = vec!["ROBOT", "STATE", "GEN", "DAYS LEFT", "DUE", "ATTENTION"];
-        if bars {
-            headings.insert(4, "LIFETIME");
-        }
-        let rows = status.robots.iter().map(|robot| {
-            let mut cells = vec![
-                table::plain(&robot.robot),
-                table::painted(state_style(robot), state_word(robot.state)),
-                table::number(robot.generation.map_or("-".to_owned(), |generation| generation.to_string())),
-                table::number(robot.days_left.map_or("-".to_owned(), |days| days.to_string())),
-                table::plain(match robot.due_at {
-                    _ if robot.due => "now".to_owned(),
-                    Some(due) => due.day(),
-                    None => "-".to_owned(),
-                }),
-                table::plain(
-                    robot.attention.iter().map(|attention| attention.code.as_str()).collect::<Vec<_>>().join(" "),
-                ),
-            ];
-            if bars {
-                cells.insert(4, table::painted(state_style(robot), bar(robot)));
-            }
-            cells
-        });
-        out.write_all(table::render(&headings, rows).as_bytes())?;
-    }
-    for robot in &status.robots {
-        notes::show(robot, out)?;
-    }
-    for warning in &status.warnings {
-        writeln!(out, "\n{} {}", paint(style::FAIR, "warning:"), clean::line(warning))?;
-    }
-    writeln!(out)?;
-    for (what, path) in [("config", &status.config), ("state ", &status.state_dir)] {
-        let path = path.as_ref().map_or("-".into(), |path| path.display().to_string());
-        writeln!(out, "{}", paint(style::DIM, format!("{what}  {}", clean::line(&path))))?;
-    }
-    Ok(())
-}
-
-fn state_word(state: RobotState) -> &'static str {
-    match state {
-        RobotState::Expired => "expired",
-        RobotState::NeedsPerson => "needs-person",
-        RobotState::Pending => "pending",
-        RobotState::Active => "active",
-        RobotState::Absent => "absent",
-    }
-}
-
-fn state_style(robot: &RobotStatus) -> Style {
-    match robot.state {
-        RobotState::Active if robot.attention.is_empty() && !robot.due => style::GOOD,
-        RobotState::Active | RobotState::Pending => style::FAIR,
-        RobotState::Expired | RobotState::NeedsPerson => style::BAD,
-        RobotState::Absent => style::DIM,
-    }
-}
-
-/// What is left of the lifetime, in tenths.
-fn bar(robot: &RobotStatus) -> String {
-    const WIDTH: i64 = 10;
-    let (Some(begin), Some(end), Some(left)) = (robot.not_before, robot.not_after, robot.days_left) else {
-        return String::new();
-    };
-    let whole = (end.0 - begin.0).whole_days().max(1);
-    let left = usize::try_from((left.clamp(0, whole) * WIDTH + whole - 1) / whole).unwrap_or(0);
-    "█".repeat(left) + &"░".repeat(10 - left.min(10))
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-    use crate::output::{
-        json::{Attention, Leftover, Previous, Time},
-        shown,
-    };
-
-    pub fn robot() -> RobotStatus {
-        RobotStatus {
-            robot: "plant-a/lucidum".into(),
-            site: "plant-a".into(),
-            name: "lucidum".into(),
-            role: "reader".into(),
-            state: RobotState::Active,
-            generation: Some(2),
-            registered_name: Some("lucidum-g2".into()),
-            remote_id: None,
-            fingerprint_sha256: None,
-            spki_sha256: None,
-            serial: None,
-            key_type: Some("rsa-2048".into()),
-            not_before: Some(Time(datetime!(2026-01-01 0:00 UTC))),
-            not_after: Some(Time(datetime!(2026-12-31 23:59:59 UTC))),
-            days_left: Some(241),
-            due_at: Some(Time(datetime!(2026-08-20 0:00 UTC))),
-            due: false,
-            attention: vec![],
-            store: Some("sealed".into()),
-            previous: vec![],
-            leftovers: vec![],
-        }
-    }
-
-    fn table(robots: Vec<RobotStatus>, bars: bool) -> String {
-        let status = Status {
-            config: Some("/etc/robocred/robocred.toml".into()),
-            state_dir: Some("/var/lib/robocred".into()),
-            warnings: vec![],
-            robots,
-        };
-        shown(|out| show_with(&status, bars, out))
-    }
-
-    #[test]
-    fn an_empty_inventory_still_says_where_it_looked() {
-        assert_eq!(
-            table(vec![], false),
-            "no robots\n\nconfig  /etc/robocred/robocred.toml\nstate   /var/lib/robocred\n"
-        );
-    }
-
-    #[test]
-    fn one_line_a_robot_and_what_wants_attention_below() {
-        let mut troubled = robot();
-        troubled.state = RobotState::NeedsPerson;
-        troubled.attention = vec![Attention {
-            code: "token-needed".into(),
-            message: "a support token will be needed".into(),
-            hint: Some("ask the vendor".into()),
-            since: None,
-        }];
-        troubled.previous = vec![Previous {
-            generation: 1,
-            state: "previous".into(),
-            registered_name: "lucidum".into(),
-            fingerprint_sha256: None,
-            not_after: None,
-            retire_after: Some(Time(datetime!(2026-02-01 0:00 UTC))),
-        }];
-        troubled.leftovers = vec![Leftover {
-            registered_name: "old\u{1b}[2J".into(),
-            generation: 1,
-            fingerprint_sha256: None,
-            reason: "no removal offered".into(),
-        }];
-        assert_eq!(
-            table(vec![troubled], false),
-            "\
-ROBOT            STATE         GEN  DAYS LEFT  DUE         ATTENTION
-plant-a/lucidum  needs-person    2        241  2026-08-20  token-needed
-
-plant-a/lucidum
-  token-needed: a support token will be needed
-    hint: ask the vendor
-  generation 1 (lucidum) is still accepted; to be retired after 2026-02-01
-  left on the appliance, for a person to remove: old\u{fffd}[2J (generation 1): no removal offered
-
-config  /etc/robocred/robocred.toml
-state   /var/lib/robocred
-"
-        );
-    }
-
-    #[test]
-    fn the_bar_is_what_is_left() {
-        let check = |days_left: Option<i64>, expected: &str| {
-            assert_eq!(bar(&RobotStatus { days_left, ..robot() }), expected, "{days_left:?}");
-        };
-        check(Some(364), "██████████");
-        check(Some(182), "█████░░░░░");
-        check(Some(1), "█░░░░░░░░░");
-        check(Some(0), "░░░░░░░░░░");
-        check(Some(-3), "░░░░░░░░░░");
-        check(None, "");
-        assert!(table(vec![robot()], true).contains("███████░░░"));
-        assert!(!table(vec![robot()], false).contains('█'));
-    }
+    #[cfg(not(unix))]
+    None
 }

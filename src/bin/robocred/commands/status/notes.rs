@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use robocred::status::document::{Previous, RobotState, RobotStatus};
+
 use crate::output::{
     clean,
-    json::{Previous, RobotState, RobotStatus},
     style::{self, paint},
 };
 
@@ -104,14 +105,13 @@ fn awaited(robot: &RobotStatus) -> String {
 mod tests {
     use time::macros::datetime;
 
-    use super::*;
-    use crate::{
-        commands::status::tests::robot,
-        output::{
-            json::{Attention, Leftover, Time},
-            shown,
-        },
+    use robocred::{
+        document::Time,
+        status::document::{Attention, Leftover},
     };
+
+    use super::*;
+    use crate::{commands::status::table::tests::robot, output::shown};
 
     fn other(generation: u32, state: &str, retire_after: Option<Time>) -> Previous {
         Previous {
