@@ -46,6 +46,7 @@ pub struct Facts {
     certificate_file: Option<String>,
     combined_file: Option<String>,
     code: Option<String>,
+    hint: Option<String>,
     message: Option<String>,
 }
 
@@ -78,6 +79,7 @@ impl Facts {
             certificate_file: None,
             combined_file: None,
             code: None,
+            hint: None,
             message: None,
         }
     }
@@ -108,12 +110,14 @@ impl Facts {
         self
     }
 
-    /// What went wrong: a word for programs, and our own sentence, never one of
-    /// the appliance. At most 1,024 characters of it are told, on one line.
+    /// What happened: a word for programs, what to do, and why; the sentences
+    /// are our own, never an appliance's. The message is one line that says whose,
+    /// what to do and why, in this order; at most 1,024 characters of it are told.
     #[must_use]
-    pub fn because(mut self, code: &str, message: &str) -> Self {
+    pub fn because(mut self, code: &str, hint: &str, why: &str) -> Self {
         self.code = Some(said::line(code, MESSAGE_CHARS));
-        self.message = Some(said::line(message, MESSAGE_CHARS));
+        self.hint = Some(said::line(hint, MESSAGE_CHARS));
+        self.message = Some(said::line(&format!("{}: {hint}: {why}", self.robot), MESSAGE_CHARS));
         self
     }
 

@@ -5,6 +5,7 @@
 mod command;
 mod documents;
 mod ends;
+mod examples;
 
 use std::{path::Path, time::Duration};
 
@@ -67,7 +68,7 @@ fn full() -> (Facts, Certificate) {
         .test()
         .previous(Some(Generation::FIRST))
         .exported(Path::new("/srv/it's $(here)"), export::FILES)
-        .because("token\nneeded", "a support token\n is \u{1b}[31mneeded\0");
+        .because("token\nneeded", "get\none", "a support token\n is \u{1b}[31mneeded\0");
     (facts, record.certificate.unwrap())
 }
 

@@ -42,7 +42,8 @@ async fn the_environment_is_the_facts_and_nothing_more() {
             ("ROBOCRED_FINGERPRINT_SHA256", &fingerprint),
             ("ROBOCRED_GENERATION", "2"),
             ("ROBOCRED_KEY_FILE", "/srv/it's $(here)/key.pem"),
-            ("ROBOCRED_MESSAGE", "a support token is \u{fffd}[31mneeded\u{fffd}"),
+            ("ROBOCRED_HINT", "get one"),
+            ("ROBOCRED_MESSAGE", "plant/lucidum: get one: a support token is \u{fffd}[31mneeded\u{fffd}"),
             ("ROBOCRED_NAME", "lucidum"),
             ("ROBOCRED_NOT_AFTER", &rfc3339(validity.not_after)),
             ("ROBOCRED_NOT_BEFORE", &rfc3339(validity.not_before)),
@@ -108,9 +109,10 @@ fn no_secret_and_no_word_of_the_appliance_is_told() {
 
 #[test]
 fn a_message_is_cut() {
-    let facts = bare(Event::Failure).because("failed", &"ä".repeat(3000));
+    let facts = bare(Event::Failure).because("failed", &"ä".repeat(3000), "");
     let document: Value = serde_json::from_str(&facts.document()).unwrap();
-    assert_eq!(document["message"], "ä".repeat(1024));
+    assert_eq!(document["hint"], "ä".repeat(1024));
+    assert_eq!(document["message"], format!("plant/lucidum: {}", "ä".repeat(1024 - 15)));
 }
 
 #[tokio::test]

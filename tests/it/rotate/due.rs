@@ -14,7 +14,11 @@ use crate::simulator::client::{Ask, ROBOTS};
 /// A pair of `days` days that was made `age` ago, in files and on the appliance
 /// under `name`, and a configuration with that robot.
 pub fn made_by_hand(world: &World, name: &str, days: u16, age: Duration) {
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    made_by_hand_with(world, name, days, age, KeyAlgorithm::EcdsaP256);
+}
+
+fn made_by_hand_with(world: &World, name: &str, days: u16, age: Duration, algorithm: KeyAlgorithm) {
+    let key = PrivateKey::generate(algorithm).unwrap();
     let validity = Validity::of_days(now() - age, days).unwrap();
     let certificate = Certificate::self_signed(&key, name, validity, Profile::Openssl).unwrap();
     fs::write(world.path(&format!("{name}.key")), private_key_to_pem(&key).unwrap().as_bytes()).unwrap();
@@ -33,7 +37,12 @@ pub fn made_by_hand(world: &World, name: &str, days: u16, age: Duration) {
 
 /// As [`made_by_hand`], and takes it over: due since about two months.
 pub fn imported(world: &World, name: &str) {
-    made_by_hand(world, name, 365, Duration::days(300));
+    imported_with(world, name, KeyAlgorithm::EcdsaP256);
+}
+
+/// As [`imported`], with another kind of key.
+pub fn imported_with(world: &World, name: &str, algorithm: KeyAlgorithm) {
+    made_by_hand_with(world, name, 365, Duration::days(300), algorithm);
     let (robot, key, certificate) = (format!("plant/{name}"), format!("{name}.key"), format!("{name}.crt"));
     world.run(&["import", &robot, "--key", &key, "--cert", &certificate]).expect(0);
 }

@@ -7,10 +7,10 @@ use std::{
 
 use clap::{Args, Subcommand};
 use robocred::{
-    credential::{Record, State},
-    export,
-    hook::{self, Event, Facts},
-    site::{Robot, RobotId, Site},
+    credential::Record,
+    hook::{self, Event},
+    site::RobotId,
+    telling::facts,
 };
 
 use super::block_on;
@@ -73,7 +73,9 @@ pub fn run(invocation: &Invocation, args: &HookArgs) -> Outcome {
     let facts = facts(&records, (site, robot), *event).test();
     let facts = match event {
         Event::Deploy => facts,
-        Event::Failure | Event::Expiring => facts.because("test", "this is a test of the hook"),
+        Event::Failure | Event::Expiring => {
+            facts.because("test", "nothing is to be done", "this is a test of the hook")
+        }
     };
     let began = Instant::now();
     let progress = invocation.output.progress("running the hook");
@@ -105,19 +107,6 @@ async fn records(opened: &Opened, id: &RobotId) -> Result<Vec<Record>, CommandEr
         Some(inventory) => inventory.records(id).await?,
         None => Vec::new(),
     })
-}
-
-/// What a hook is told of the credential in use.
-pub(super) fn facts(records: &[Record], (site, robot): (&Site, &Robot), event: Event) -> Facts {
-    let newest =
-        |state: State| records.iter().filter(|record| record.state == state).max_by_key(|record| record.id.generation);
-    let active = newest(State::Active);
-    let previous = newest(State::Previous).map(|record| record.id.generation);
-    let facts = Facts::new(event, site, robot, active).previous(previous);
-    match (active, &robot.export) {
-        (Some(_), Some(target)) => facts.exported(&target.dir, export::FILES),
-        _ => facts,
-    }
 }
 
 fn show(body: &HookTest, out: &mut dyn Write) -> io::Result<()> {

@@ -15,19 +15,24 @@ use clap::{
 use robocred::{
     clock::SystemClock,
     ingest,
-    inventory::Inventory,
+    inventory::{Inventory, Task},
     session::Session,
     site::{Format, IngestTarget, RobotId, Stream},
+    telling::Telling,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{first_contact, verify::active};
+use super::{
+    first_contact,
+    tell::{self, Failed},
+    verify::active,
+};
 use crate::{
     Outcome,
     cli::{Selector, one_of},
     error::{CommandError, Kind, worst},
     invocation::Invocation,
-    opened::{Opened, absolute},
+    opened::{Opened, absolute, now},
     output::{
         Output, clean,
         json::{Ingest, IngestRun},
@@ -222,7 +227,7 @@ async fn ingest_all(invocation: &Invocation, args: &IngestArgs) -> Outcome {
     let robots = opened.select(&args.robots)?;
     let several = robots.len() > 1;
     let mut body = Ingest { runs: Vec::new() };
-    let mut failures = Vec::new();
+    let (mut failures, mut ended) = (Vec::new(), Vec::new());
     let inventory = match opened.inventory_if_any().await? {
         Some(_) => Some(opened.inventory().await?),
         None => None,
@@ -233,22 +238,54 @@ async fn ingest_all(invocation: &Invocation, args: &IngestArgs) -> Outcome {
             None => Err(no_credential(&id)),
         };
         let (runs, failed) = match read {
-            Ok(read) => read,
+            Ok((runs, failed)) => {
+                ended.push((id.clone(), worst(failed.iter().copied())));
+                (runs, failed)
+            }
             Err(error) if error.reader_is_gone() => return Err(error),
             Err(error) => {
                 invocation.output.robot_error(&id.to_string(), &error);
                 let streams = if args.stream.is_empty() { vec![Stream::Assets] } else { args.stream.clone() };
                 let runs = streams.into_iter().map(|stream| failed_run(&id, stream, &error)).collect();
+                ended.push((id.clone(), Some(error.kind())));
                 (runs, vec![error.kind()])
             }
         };
         body.runs.extend(runs);
         failures.extend(failed);
     }
+    if let Some(inventory) = &inventory {
+        tell_of(invocation, &opened, inventory, ended).await?;
+    }
     if args.output != Some(Destination::StandardOutput) {
         invocation.output.result(&body, show)?;
     }
     Ok(worst(failures))
+}
+
+/// Tells of what failed for robots that have a credential, and forgets what is mended.
+async fn tell_of(
+    invocation: &Invocation,
+    opened: &Opened,
+    inventory: &Inventory,
+    ended: Vec<(RobotId, Option<Kind>)>,
+) -> Result<(), CommandError> {
+    let telling = Telling { config: &opened.config, inventory: Some(inventory), now: now() };
+    let mut failed = Vec::new();
+    for (robot, kind) in ended {
+        match kind {
+            None => telling.mended(&robot, Task::Ingest).await?,
+            Some(kind)
+                if tell::concerns_others(kind, !invocation.interactive)
+                    && active(inventory, &robot).await?.is_some() =>
+            {
+                failed.push(Failed { robot, task: Task::Ingest, kind });
+            }
+            Some(_) => {}
+        }
+    }
+    tell::failures(invocation.output, telling, failed).await;
+    Ok(())
 }
 
 async fn ingest_one(

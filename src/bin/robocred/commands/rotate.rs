@@ -9,13 +9,16 @@ use futures_util::{StreamExt as _, stream};
 use robocred::{
     config::Config,
     credential::{
-        Delivery, State,
+        Delivery, Record, State,
         plan::{Aim, Step, Urgency},
     },
-    inventory::{AttentionCode, Inventory, SiteLock},
+    document::Time,
+    inventory::{AttentionCode, Inventory, SiteLock, Task},
     lifecycle::{self, Did, GivenToken, Wish},
     site::{Robot, RobotId, Site, SiteName},
+    telling::Telling,
 };
+use time::OffsetDateTime;
 
 use super::{
     drive::{self, Ended, Order, Runs},
@@ -177,17 +180,28 @@ async fn rotate(
     selected: &[RobotId],
     given: Option<GivenToken>,
 ) -> Result<(Vec<Ended>, Option<String>), CommandError> {
-    let Some(inventory) = opened.inventory_if_any().await? else {
-        return Ok((selected.iter().map(|id| never_provisioned(args, id)).collect(), None));
+    let unattended = args.due && !invocation.interactive;
+    // What keeps every robot from being looked at is told of every robot.
+    let tell_all = |inventory, error| tell::all(opened, invocation.output, inventory, selected, unattended, error);
+    let inventory = match opened.inventory_if_any().await {
+        Ok(Some(inventory)) => inventory,
+        Ok(None) => {
+            let ended = selected.iter().map(|id| never_provisioned(args, id)).collect();
+            return Ok((ended, args.warn_of_nothing_held(invocation, opened, selected)));
+        }
+        Err(error) => return Err(tell_all(None, error).await),
     };
     let warning = args.warn_of_unconfigured(invocation, opened, &inventory).await?;
     drop(inventory);
-    let inventory = opened.inventory().await?;
+    let inventory = match opened.inventory().await {
+        Ok(inventory) => inventory,
+        Err(error) => return Err(tell_all(None, error).await),
+    };
     let secrets = match opened.secrets(invocation, &inventory).await {
         Ok(secrets) => secrets,
         Err(error) => {
             opened.raise_store_trouble(&inventory, selected, &error).await;
-            return Err(error);
+            return Err(tell_all(Some(&inventory), error).await);
         }
     };
     let runs =
@@ -226,10 +240,10 @@ async fn rotate(
             error.is_some_and(|error| error.kind() == Kind::Person)
         };
         for id in selected.iter().filter(wants).cloned().collect::<Vec<_>>() {
-            ended.extend(of_site(vec![&id], true).await);
+            ended.extend(Box::pin(of_site(vec![&id], true)).await);
         }
     }
-    for (id, error) in tell::both(&runs, config, &ended).await {
+    for (id, error) in tell::both(&runs, config, &ended, unattended).await {
         if args.all
             && let Some((result, failure @ None)) = ended.get_mut(&id)
             && result.action == Action::Unchanged
@@ -247,6 +261,18 @@ async fn rotate(
 }
 
 impl RotateArgs {
+    /// There is no inventory: either nothing was ever provisioned, which is no error, or it is gone.
+    fn warn_of_nothing_held(&self, invocation: &Invocation, opened: &Opened, selected: &[RobotId]) -> Option<String> {
+        let unnamed = selected.iter().filter(|id| !self.names(id)).count();
+        if unnamed == 0 {
+            return None;
+        }
+        let state_dir = opened.paths.state_dir.display();
+        let warning = format!("nothing was looked after: the state directory {state_dir} holds no inventory");
+        invocation.output.note(&warning);
+        Some(warning)
+    }
+
     /// Where no robot is named: says which credentials nobody looks after, and stops where that is all of them.
     async fn warn_of_unconfigured(
         &self,
@@ -388,7 +414,8 @@ impl Batch<'_> {
         let (site, robot) = self.configured(id)?;
         let order = Order::Aim(Aim::Rotate(self.args.urgency()));
         let outcome = self.runs.carry_out(lock, (site, robot), order).await?;
-        if let Some(notice) = overlap(&outcome, robot) {
+        let records = self.runs.inventory.records(id).await?;
+        if let Some(notice) = overlap(&outcome, robot, &records, now()) {
             self.runs.invocation.output.note(&format!("{id}: {notice}"));
         }
         let ingest = robot.ingest.is_some() && !self.runs.inventory.was_read_with(&outcome.record.id).await?;
@@ -398,10 +425,11 @@ impl Batch<'_> {
     async fn first_ingest(&self, id: &RobotId) -> Result<(), CommandError> {
         let (site, robot) = self.configured(id)?;
         let records = self.runs.inventory.records(id).await?;
-        match records.iter().find(|record| record.state == State::Active) {
-            Some(active) => self.runs.first_ingest(site, robot, active).await,
-            None => Ok(()),
-        }
+        let Some(active) = records.iter().find(|record| record.state == State::Active) else { return Ok(()) };
+        self.runs.first_ingest(site, robot, active).await.map_err(|error| error.during(Task::Ingest))?;
+        Ok(Telling { config: self.config, inventory: Some(self.runs.inventory), now: now() }
+            .mended(id, Task::Ingest)
+            .await?)
     }
 
     async fn failed(&self, id: &RobotId, error: CommandError) -> Ended {
@@ -414,18 +442,26 @@ impl Batch<'_> {
 }
 
 /// What a person should know about the predecessor.
-fn overlap(outcome: &lifecycle::Outcome, robot: &Robot) -> Option<String> {
+fn overlap(outcome: &lifecycle::Outcome, robot: &Robot, records: &[Record], now: OffsetDateTime) -> Option<String> {
+    if outcome.did != Did::Rotated {
+        return None;
+    }
     let (days, id) = (robot.overlap.whole_days(), &outcome.record.id.robot);
-    (outcome.did == Did::Rotated).then(|| match outcome.record.delivery {
-        Delivery::ByHand if robot.export.is_none() => format!(
-            "the old credential keeps working until `robocred export {id} --dir DIR` and then `--confirm`, and for {days} days after it"
-        ),
-        Delivery::ByHand => format!(
-            "the old credential keeps working until `robocred export {id} --confirm`, and for {days} days after it"
-        ),
-        Delivery::Open => {
-            format!("the old credential keeps working until the new one is delivered, and for {days} days after it")
+    let until = match outcome.record.delivery {
+        Delivery::ByHand if robot.export.is_none() => {
+            format!("until `robocred export {id} --dir DIR` and then `--confirm`, and for {days} days after it")
         }
-        Delivery::Delivered => format!("the old credential keeps working for {days} days"),
-    })
+        Delivery::ByHand => format!("until `robocred export {id} --confirm`, and for {days} days after it"),
+        Delivery::Open => format!("until the new one is delivered, and for {days} days after it"),
+        Delivery::Delivered => format!("for {days} days"),
+    };
+    let old = records.iter().rfind(|record| record.state == State::Previous);
+    let end = old.and_then(|old| old.certificate.as_ref()).map(|certificate| certificate.validity().not_after);
+    if let Some(end) = end.filter(|end| *end < now) {
+        return Some(format!("the certificate of the old credential has ended on {}", Time(end).day()));
+    }
+    // Whenever the overlap begins, it does not outlast the certificate.
+    let end = end.filter(|end| *end < now.saturating_add(robot.overlap));
+    let end = end.map(|end| format!(", but no longer than its certificate, which ends on {}", Time(end).day()));
+    Some(format!("the old credential keeps working {until}{}", end.unwrap_or_default()))
 }
