@@ -6,6 +6,9 @@
 //! date. Reading the clock cannot fail; what it says can be wrong, which
 //! `verify` reports by comparing it with the appliance's own clock.
 
+#[cfg(feature = "test-clock")]
+pub mod test_clock;
+
 use time::{Duration, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// A moment as people and programs are shown it: RFC 3339, UTC, whole seconds.
@@ -57,10 +60,37 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc()
+        let now = real();
+        #[cfg(feature = "test-clock")]
+        let now = test_clock::shown(now);
+        now
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn real() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// How long to really rest for a while of the wall clock: that while, but for a
+/// test whose clock runs faster. Not for waits within one run, such as a
+/// server's time to answer, which are real.
+#[must_use]
+pub fn pause(wall: std::time::Duration) -> std::time::Duration {
+    #[cfg(feature = "test-clock")]
+    let wall = test_clock::pause(wall);
+    wall
+}
+
+/// How far the wall clock goes on while so much time really passes: as far, but
+/// for a test whose clock runs faster. For the waits within one run that are
+/// compared with the clock.
+#[must_use]
+pub fn goes_on(real: std::time::Duration) -> std::time::Duration {
+    #[cfg(feature = "test-clock")]
+    let real = test_clock::goes_on(real);
+    real
 }
 
 /// A clock that stands still, for tests and for forecasts.

@@ -27,17 +27,23 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use rustls::{
     ClientConfig, ConfigBuilder, WantsVerifier,
     client::{Resumption, WantsClientCert},
     crypto::CryptoProvider,
-    pki_types::CertificateDer,
+    pki_types::{CertificateDer, UnixTime},
     sign::SingleCertAndKey,
+    time_provider::TimeProvider,
 };
 
-use crate::{site::TrustPolicy, x509};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    site::TrustPolicy,
+    x509,
+};
 pub use identity::Identity;
 use presented::Seen;
 pub use presented::{Presented, Warning};
@@ -205,8 +211,19 @@ pub fn observer() -> Judge {
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
 
+/// rustls judges by the same clock as everything else here.
+#[derive(Debug)]
+struct OurClock;
+
+impl TimeProvider for OurClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(SystemClock.now().unix_timestamp()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+}
+
 fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
+    ClientConfig::builder_with_details(Arc::clone(&PROVIDER), Arc::new(OurClock))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("the provider has suites and key exchange groups for both versions")
 }
