@@ -22,9 +22,11 @@
 
 pub mod anchor;
 pub mod appliance;
+pub mod clean;
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod document;
 pub mod export;
 pub mod hook;
 pub mod ingest;
@@ -37,6 +39,9 @@ pub mod session;
 pub mod simulator;
 pub mod site;
 pub mod status;
+pub mod telling;
 pub mod trust;
 pub mod verify;
+pub mod watch;
+pub mod whole_file;
 pub mod x509;

@@ -196,7 +196,19 @@ impl RenewalWindow {
     /// as long as that clock was ahead.
     #[must_use]
     pub fn may_reissue(&self, last_promotion: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
-        last_promotion.is_none_or(|at| (now - at).abs() >= self.floor)
+        last_promotion.is_none_or(|at| (now - at).abs() >= self.floor_after(at))
+    }
+
+    /// From when on a re-issue is due that the floor allows.
+    #[must_use]
+    pub fn reissue_at(&self, last_promotion: Option<OffsetDateTime>) -> OffsetDateTime {
+        last_promotion.map_or(self.due_at, |at| self.due_at.max(at.saturating_add(self.floor_after(at))))
+    }
+
+    /// The floor; less for a credential that came into use when little was left
+    /// of it: it must not rest until it has ended.
+    fn floor_after(&self, promotion: OffsetDateTime) -> Duration {
+        self.floor.min((self.not_after - promotion) / 2).max(Duration::ZERO)
     }
 
     /// Whether the certificate has ended at `now`; its last second still counts as valid.

@@ -8,10 +8,11 @@ use std::{
 
 /// Every variable that has a meaning here. The command line's own
 /// `ROBOCRED_*` twins of flags stand here too, so that there is one list.
-const HONOURED: [&str; 17] = [
+const HONOURED: [&str; 20] = [
     "CONFIGURATION_DIRECTORY",
     "CREDENTIALS_DIRECTORY",
     "HOME",
+    "NOTIFY_SOCKET",
     "NO_COLOR",
     "ROBOCRED_COLOR",
     "ROBOCRED_CONFIG",
@@ -24,6 +25,8 @@ const HONOURED: [&str; 17] = [
     "ROBOCRED_VERBOSE",
     "STATE_DIRECTORY",
     "USERPROFILE",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",
 ];

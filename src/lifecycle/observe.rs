@@ -9,7 +9,7 @@ use crate::{
         plan::{self, Aim, Need, Observed, Probes, Standing, Step},
     },
     export,
-    inventory::{self, AttentionCode, Change, Inventory, SiteLock},
+    inventory::{self, AttentionCode, Change, Inventory, RobotRow, SiteLock},
     secrets::{self, Secrets},
     session,
     site::{ExportTarget, Robot, RobotId, RobotName},
@@ -36,6 +36,34 @@ pub struct Wish<'a> {
 }
 
 impl Wish<'_> {
+    /// What stands by the inventory's rows alone, as if every key and every file were where it was put.
+    /// `read` says whether something was read to its end with the active generation.
+    #[must_use]
+    pub fn stands(&self, records: &[Record], row: Option<&RobotRow>, read: bool, now: OffsetDateTime) -> Observed {
+        let base_name = row.map_or(&self.id.robot, |row| &row.base_name);
+        let standing = |record: &Record| {
+            let gone = matches!(record.state, State::Retired | State::RetireManual | State::Abandoned);
+            let fits = !record.state.is_pending() || self.robot.is_none_or(|robot| fits(record, robot, base_name, now));
+            Standing::of(record, record.certificate.is_some() && !gone, fits)
+        };
+        let in_use = records.iter().find(|record| record.state == State::Active);
+        let certificate = in_use.and_then(|record| record.certificate.as_ref());
+        let window = self
+            .robot
+            .zip(certificate)
+            .map(|(robot, certificate)| robot.renewal.window(certificate.validity(), certificate.fingerprint()));
+        let last_promotion = row.and_then(|row| row.last_promotion);
+        let to_be_read = self.robot.is_some_and(|robot| robot.ingest.is_some()) && in_use.is_some();
+        Observed {
+            standings: records.iter().map(standing).collect(),
+            highest: row.and_then(|row| Generation::new(row.last_generation)),
+            due_at: window.map(|window| window.due_at),
+            past_floor: window.is_none_or(|window| window.may_reissue(last_promotion, now)),
+            ingested: read || !to_be_read,
+            ..self.nothing_yet(now)
+        }
+    }
+
     /// What stands where nothing is held yet.
     fn nothing_yet(&self, now: OffsetDateTime) -> Observed {
         Observed {
@@ -66,44 +94,24 @@ pub(super) async fn look(
     wish: &Wish<'_>,
     now: OffsetDateTime,
 ) -> Result<Observed, Error> {
-    let Wish { id, robot, export, .. } = *wish;
-    let records = inventory.records(id).await?;
-    let row = inventory.robot(id).await?;
-    let base_name = row.as_ref().map_or_else(|| id.robot.clone(), |row| row.base_name.clone());
-    let mut standings = Vec::with_capacity(records.len());
-    for record in &records {
-        let key = match record.state {
-            State::Planned | State::Retired | State::RetireManual | State::Abandoned => None,
-            _ => usable_key(secrets, record).await?,
-        };
-        let fits = robot.is_none_or(|robot| fits(record, robot, &base_name, now));
-        let mut standing = Standing::of(record, key.is_some(), fits);
+    let records = inventory.records(wish.id).await?;
+    let row = inventory.robot(wish.id).await?;
+    let read = match active(&records) {
+        Some(record) => inventory.was_read_with(&record.id).await?,
+        None => false,
+    };
+    let mut observed = wish.stands(&records, row.as_ref(), read, now);
+    for (standing, record) in observed.standings.iter_mut().zip(&records) {
+        let key = if standing.key_present { usable_key(secrets, record).await? } else { None };
+        standing.key_present = key.is_some();
         if record.state == State::Active
-            && let (Some(key), Some(certificate), Some(target)) = (&key, &record.certificate, export)
+            && let (Some(key), Some(certificate), Some(target)) = (&key, &record.certificate, wish.export)
             && !export::holds(record, key, certificate, target)
         {
             standing.delivery = Delivery::Open;
         }
-        standings.push(standing);
     }
-    let last_promotion = row.as_ref().and_then(|row| row.last_promotion);
-    let in_use = active(&records);
-    let certificate = in_use.as_ref().and_then(|record| record.certificate.as_ref());
-    let window = robot
-        .zip(certificate)
-        .map(|(robot, certificate)| robot.renewal.window(certificate.validity(), certificate.fingerprint()));
-    let highest = row.and_then(|row| Generation::new(row.last_generation));
-    Ok(Observed {
-        standings,
-        highest,
-        due_at: window.map(|window| window.due_at),
-        past_floor: window.is_none_or(|window| window.may_reissue(last_promotion, now)),
-        ingested: match (robot.and_then(|robot| robot.ingest.as_ref()), &in_use) {
-            (Some(_), Some(record)) => inventory.was_read_with(&record.id).await?,
-            _ => true,
-        },
-        ..wish.nothing_yet(now)
-    })
+    Ok(observed)
 }
 
 /// The key of a generation, if it is there and belongs to the certificate. A
@@ -125,6 +133,7 @@ fn fits(record: &Record, robot: &Robot, base_name: &RobotName, now: OffsetDateTi
         certificate.common_name() == Some(name.as_str())
             && certificate.validity().days() == i64::from(robot.days)
             && certificate.validity().contains(now)
+            && !robot.renewal.window(certificate.validity(), certificate.fingerprint()).is_due(now)
             && certificate.facts().is_ca == (robot.profile == Profile::Openssl)
     });
     let wanted = (&name, robot.role, robot.key_algorithm, robot.profile);
@@ -164,7 +173,7 @@ impl Drive<'_> {
             probes: run.probes,
             proof_refused: run.proof_refused,
             theirs: run.skew.map(|skew| now + skew),
-            patience_ends: run.in_doubt_since.unwrap_or(now) + PATIENCE,
+            patience_ends: run.patience_ends(now),
             hindrance: run.frozen.then_some(Need::Frozen),
             ..observed
         })

@@ -197,7 +197,8 @@ fn the_floor_is_kept_whatever_is_due() {
     #[track_caller]
     fn check(since_promotion: Option<Duration>, may: bool) {
         let now = datetime!(2027-03-01 0:00 UTC);
-        let window = RenewalWindow { due_at: now, not_after: now, floor: Duration::hours(5) };
+        let not_after = now + Duration::days(30);
+        let window = RenewalWindow { due_at: now, not_after, floor: Duration::hours(5) };
         assert_eq!(window.may_reissue(since_promotion.map(|passed| now - passed), now), may);
     }
     check(None, true);
@@ -208,6 +209,28 @@ fn the_floor_is_kept_whatever_is_due() {
     // Written down by a clock that was ahead: by little it counts, by much it says nothing.
     check(Some(-Duration::hours(1)), false);
     check(Some(-Duration::days(3650)), true);
+}
+
+#[test]
+fn what_came_into_use_late_does_not_rest_until_it_has_ended() {
+    const PROMOTED: OffsetDateTime = datetime!(2027-03-01 0:00 UTC);
+    #[track_caller]
+    fn check(left: Duration, rests: Duration) {
+        let promoted = PROMOTED;
+        let not_after = promoted + left;
+        let window = RenewalWindow { due_at: promoted - Duration::DAY, not_after, floor: Duration::hours(5) };
+        assert_eq!(window.reissue_at(Some(promoted)), (promoted + rests).max(window.due_at));
+        assert!(window.may_reissue(Some(promoted), promoted + rests));
+        assert!(rests.is_zero() || !window.may_reissue(Some(promoted), promoted + rests - Duration::SECOND));
+    }
+    check(Duration::days(30), Duration::hours(5));
+    check(Duration::hours(10), Duration::hours(5));
+    check(Duration::hours(9), Duration::minutes(270));
+    check(Duration::minutes(2), Duration::MINUTE);
+    check(Duration::ZERO, Duration::ZERO);
+    check(-Duration::HOUR, Duration::ZERO);
+    let later = RenewalWindow { due_at: PROMOTED, not_after: PROMOTED + Duration::DAY, floor: Duration::HOUR };
+    assert_eq!(later.reissue_at(None), PROMOTED);
 }
 
 #[test]

@@ -218,6 +218,19 @@ fn random_serial() -> Result<SerialNumber, Error> {
 }
 
 #[cfg(test)]
+impl Certificate {
+    /// One that says it was made for this name and these dates, with a fingerprint of its own: for models that need
+    /// thousands and look at nothing else.
+    pub(crate) fn posing(&self, name: &str, validity: Validity, salt: u64) -> Self {
+        let mut posing = self.clone();
+        posing.facts.common_name = Some(name.to_owned());
+        posing.facts.validity = validity;
+        posing.facts.fingerprint = Fingerprint::of(&salt.to_be_bytes());
+        posing
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 

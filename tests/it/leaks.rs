@@ -2,7 +2,7 @@
 //! printed, not in files but those meant for them, not where other processes
 //! look, not with any server but the trusted one.
 
-use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, net::TcpListener, path::Path, process::Stdio};
+use std::{collections::BTreeSet, io::Write as _, net::TcpListener, path::Path, process::Stdio};
 
 use base64ct::{Base64, Encoding as _};
 use robocred::{
@@ -12,42 +12,10 @@ use robocred::{
     site::StoreKind,
 };
 
-use crate::world::{Ran, TOKEN, World, run};
-
-/// Every form in which a secret may have been written down, with its name.
-fn forms(secret: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut texts = Vec::new();
-    // Base64 of anything that holds the secret, wherever it begins: the edges depend on what stands beside it.
-    for offset in 0..3 {
-        let text = Base64::encode_string(&[vec![0; offset].as_slice(), secret].concat());
-        let whole = &text[if offset == 0 { 0 } else { 4 }..(secret.len() + offset) / 3 * 4];
-        texts.push((format!("base64 at {offset}"), whole.to_owned()));
-        texts.push((format!("base64url at {offset}"), whole.replace('+', "-").replace('/', "_")));
-    }
-    let joined = |separator: &str, upper: bool| {
-        let bytes: Vec<_> =
-            secret.iter().map(|byte| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") }).collect();
-        bytes.join(separator)
-    };
-    for separator in ["", ":", " "] {
-        texts.push((format!("hex with {separator:?}"), joined(separator, false)));
-        texts.push((format!("HEX with {separator:?}"), joined(separator, true)));
-    }
-    let numbers = secret.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte},");
-        text
-    });
-    texts.push(("numbers".to_owned(), numbers.trim_end_matches(',').to_owned()));
-    if let Ok(text) = std::str::from_utf8(secret) {
-        texts.push(("text".to_owned(), text.to_owned()));
-    }
-    let mut forms = vec![("raw".to_owned(), secret.to_vec())];
-    for (name, text) in texts {
-        forms.push((format!("{name}, UTF-16"), text.encode_utf16().flat_map(u16::to_le_bytes).collect()));
-        forms.push((name, text.into_bytes()));
-    }
-    forms
-}
+use crate::{
+    scan::forms,
+    world::{Ran, TOKEN, World, run},
+};
 
 /// Panics if `content` holds the secret in any form, also where lines or spaces break it.
 #[track_caller]

@@ -28,6 +28,9 @@ pub struct World {
     url: String,
     pin: String,
     home: tempfile::TempDir,
+    /// The clock that the tool follows, if not the machine's.
+    #[cfg(feature = "test-clock")]
+    clock: Option<PathBuf>,
 }
 
 /// What a run of the tool brought.
@@ -75,7 +78,21 @@ impl World {
         change(&mut options);
         let simulator = runtime.block_on(simulator::start(options)).unwrap();
         let (url, pin) = (simulator.url(), simulator.pin().to_string());
-        Self { simulator, runtime, url, pin, home: tempfile::tempdir().unwrap() }
+        Self {
+            simulator,
+            runtime,
+            url,
+            pin,
+            home: tempfile::tempdir().unwrap(),
+            #[cfg(feature = "test-clock")]
+            clock: None,
+        }
+    }
+
+    /// The tool follows the clock in this file from now on.
+    #[cfg(feature = "test-clock")]
+    pub fn follows(&mut self, clock: &Path) {
+        self.clock = Some(clock.to_owned());
     }
 
     /// The person is told an address that only leads to the appliance, and so
@@ -113,6 +130,8 @@ impl World {
             .env("ROBOCRED_STORE", "sealed")
             .env("ROBOCRED_NON_INTERACTIVE", "true")
             .current_dir(self.path(""));
+        #[cfg(feature = "test-clock")]
+        command.envs(self.clock.iter().map(|file| (robocred::clock::test_clock::VARIABLE, file)));
         command
     }
 

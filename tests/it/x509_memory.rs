@@ -1,13 +1,13 @@
 //! What stays of a private key in this process's memory: nothing. Linux only.
 #![cfg(target_os = "linux")]
 
-use std::{fs, fs::File, os::unix::fs::FileExt};
-
 use robocred::{
     clock::{Clock, SystemClock},
     x509::{Certificate, KeyAlgorithm, PrivateKey, Profile, Validity, private_key_to_pem},
 };
 use zeroize::Zeroize;
+
+use crate::scan::memory;
 
 /// Bytes to look for, kept in a disguise so that the search does not find itself.
 struct Pattern(Vec<u8>);
@@ -39,31 +39,20 @@ impl Pattern {
 
 /// How often each pattern stands in this process's writable memory.
 fn count(patterns: &[Pattern]) -> Vec<usize> {
-    let memory = File::open("/proc/self/mem").unwrap();
     let mut begins = [false; 256];
     for pattern in patterns {
         begins[usize::from(pattern.0[0] ^ DISGUISE)] = true;
     }
     let mut found = vec![0; patterns.len()];
-    for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
-        let mut words = line.split_whitespace();
-        let (range, mode) = (words.next().unwrap(), words.next().unwrap());
-        if !mode.starts_with("rw") {
-            continue;
-        }
-        let (from, to) = range.split_once('-').unwrap();
-        let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-        // A mapping may be gone by now; what can be read is searched.
-        let read = memory.read_at(&mut bytes, from).unwrap_or(0);
-        for at in (0..read).filter(|at| begins[usize::from(bytes[*at])]) {
+    memory("self", "rw", |bytes| {
+        for at in (0..bytes.len()).filter(|at| begins[usize::from(bytes[*at])]) {
             for (pattern, found) in patterns.iter().zip(&mut found) {
-                let stands = bytes[at..read].iter().map(|byte| byte ^ DISGUISE);
+                let stands = bytes[at..].iter().map(|byte| byte ^ DISGUISE);
                 *found += usize::from(stands.take(pattern.0.len()).eq(pattern.0.iter().copied()));
             }
         }
         bytes.zeroize();
-    }
+    });
     found
 }
 

@@ -9,6 +9,8 @@ pub mod library;
 
 use std::{error::Error, fmt::Write as _, io};
 
+use robocred::inventory::Task;
+
 use crate::output::{
     clean, json,
     style::{self, paint},
@@ -52,6 +54,11 @@ impl Kind {
     /// The word of `error.code`.
     pub fn code(self) -> &'static str {
         self.facts().1
+    }
+
+    /// The kind with that word; [`Kind::Failed`] if there is none.
+    pub fn named(code: &str) -> Self {
+        WORST_FIRST.into_iter().find(|kind| kind.code() == code).unwrap_or(Self::Failed)
     }
 
     fn facts(self) -> (u8, &'static str) {
@@ -101,13 +108,21 @@ pub struct CommandError {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
+    task: Task,
     reader_is_gone: bool,
 }
 
 impl CommandError {
     /// A failure said in a lower-case fragment.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), reader_is_gone: false }
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            task: Task::Rotate,
+            reader_is_gone: false,
+        }
     }
 
     /// A failure that `error` says by itself, with its sources as causes.
@@ -151,6 +166,17 @@ impl CommandError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// The same failure, met while this was done: decides of what people are told.
+    #[must_use]
+    pub fn during(self, task: Task) -> Self {
+        Self { task, ..self }
+    }
+
+    /// What was done when it was met.
+    pub fn task(&self) -> Task {
+        self.task
     }
 
     /// What kind of failure it was.

@@ -4,12 +4,13 @@
 //! was typed.
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal as _},
     path::PathBuf,
 };
 
 use crate::{
-    cli::{GlobalArgs, StoreChoice},
+    cli::{GlobalArgs, LogFormat, StoreChoice},
     output::{Output, log},
 };
 
@@ -24,6 +25,8 @@ pub struct Invocation {
     pub store: Option<StoreChoice>,
     /// How to speak.
     pub output: Output,
+    /// The flags by which a child of ours speaks as we do.
+    pub speech: Vec<OsString>,
     /// Whether a person can be asked.
     pub interactive: bool,
     /// Whether the command line said that nobody is to be asked.
@@ -35,13 +38,25 @@ impl Invocation {
     pub fn resolve(global: GlobalArgs) -> Self {
         let format = global.log_format.unwrap_or_default();
         log::begin(format, global.verbose, global.quiet);
+        let speech = speech(&global);
         Self {
             config: global.config,
             state_dir: global.state_dir,
             store: global.store,
+            speech,
             output: Output::new(global.json, global.quiet, global.color.unwrap_or_default(), format),
             interactive: !global.non_interactive && io::stdin().is_terminal(),
             unasked: global.non_interactive,
         }
     }
+}
+
+fn speech(global: &GlobalArgs) -> Vec<OsString> {
+    let mut flags: Vec<OsString> = Vec::new();
+    flags.extend(global.quiet.then(|| "-q".into()));
+    flags.extend((0..global.verbose).map(|_| "-v".into()));
+    if let Some(LogFormat::Json) = global.log_format {
+        flags.extend(["--log-format".into(), "json".into()]);
+    }
+    flags
 }

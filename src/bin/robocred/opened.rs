@@ -326,7 +326,7 @@ pub fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
 }
 
 /// Who the audit names: the user this process runs as.
-fn actor() -> String {
+pub fn actor() -> String {
     #[cfg(unix)]
     {
         format!("uid {}", rustix::process::geteuid().as_raw())

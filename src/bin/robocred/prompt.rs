@@ -153,6 +153,7 @@ mod tests {
             state_dir: None,
             store: None,
             output: Output::new(false, false, Color::Never, LogFormat::Text),
+            speech: Vec::new(),
             interactive: false,
             unasked: false,
         };

@@ -2,6 +2,7 @@
 //! help; a function that asks the library; and how its answer is shown.
 
 pub mod audit;
+pub mod check;
 pub mod completions;
 pub mod config;
 #[cfg(feature = "simulator")]
@@ -13,6 +14,8 @@ mod first_contact;
 pub mod hook;
 pub mod import;
 pub mod ingest;
+pub mod install;
+mod listen;
 pub mod man;
 pub mod provision;
 pub mod retire;
@@ -21,9 +24,11 @@ pub mod rotate;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod status;
+mod tell;
 pub mod token;
 pub mod trust;
 pub mod verify;
+pub mod watch;
 mod wishes;
 
 use crate::{
@@ -33,15 +38,18 @@ use crate::{
     invocation::Invocation,
 };
 
-/// Does what the command line asks for.
+/// Does what the command line asks for; `check`, which ends in its own way, stands apart.
 pub fn run(invocation: &Invocation, command: &Command) -> Outcome {
     match command {
         Command::Provision(args) => provision::run(invocation, args),
         Command::Rotate(args) => rotate::run(invocation, args),
+        Command::Watch(args) => watch::run(invocation, args),
         Command::Rollback(args) => rollback::run(invocation, args),
         Command::Retire(args) => retire::run(invocation, args),
         Command::Verify(args) => verify::run(invocation, args),
         Command::Status(args) => status::run(invocation, args),
+        // Told by `check::end`, which `main` asks instead.
+        Command::Check(args) => check::run(invocation, args).map(|_| None),
         Command::Export(args) => export::run(invocation, args),
         Command::Ingest(args) => ingest::run(invocation, args),
         Command::Hook(args) => hook::run(invocation, args),
@@ -51,6 +59,7 @@ pub fn run(invocation: &Invocation, command: &Command) -> Outcome {
         Command::Config(args) => config::run(invocation, args),
         Command::Audit(args) => audit::run(invocation, args),
         Command::Doctor(args) => doctor::run(invocation, args),
+        Command::Install(args) => install::run(invocation, args),
         #[cfg(feature = "simulator")]
         Command::Demo(args) => demo::run(invocation, args),
         #[cfg(feature = "simulator")]
@@ -73,7 +82,7 @@ pub fn block_on<F: Future>(work: F) -> Result<F::Output, CommandError> {
 }
 
 /// Waits for Ctrl-C or a request to end.
-#[cfg(all(unix, feature = "simulator"))]
+#[cfg(unix)]
 fn interruption() -> Result<impl Future<Output = ()>, CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| {
@@ -89,7 +98,7 @@ fn interruption() -> Result<impl Future<Output = ()>, CommandError> {
     })
 }
 
-#[cfg(all(not(unix), feature = "simulator"))]
+#[cfg(not(unix))]
 fn interruption() -> Result<impl Future<Output = ()>, CommandError> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use robocred::{
     anchor, appliance, config, credential::plan::Need, export, hook, ingest, inventory, lifecycle, secrets, session,
-    site, trust, verify, x509,
+    site, trust, verify, whole_file, x509,
 };
 
 use super::{CommandError, Kind};
@@ -23,6 +23,25 @@ pub trait Known: Error {
 impl<E: Known> From<E> for CommandError {
     fn from(error: E) -> Self {
         error.advice().into_iter().fold(Self::of(error.kind(), &error), Self::hint)
+    }
+}
+
+impl Known for whole_file::Error {
+    fn kind(&self) -> Kind {
+        use std::io::ErrorKind;
+        match self.source.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::InvalidInput
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory => Kind::Config,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint().map(str::to_owned)
     }
 }
 
@@ -146,7 +165,7 @@ impl Known for hook::Error {
 impl Known for inventory::Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Held { .. } | Self::Fenced { .. } | Self::Busy { .. } => Kind::Locked,
+            Self::Held { .. } | Self::Watched { .. } | Self::Fenced { .. } | Self::Busy { .. } => Kind::Locked,
             Self::NameOurs { .. } => Kind::Refused,
             Self::NoRobot(_) | Self::Unsafe { .. } | Self::NetworkDisk { .. } | Self::ReadOnly { .. } => Kind::Config,
             _ => Kind::Failed,
