@@ -8,6 +8,7 @@ use robocred::{
 };
 
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+const MONITORING: &str = include_str!("../../docs/MONITORING.md");
 
 /// A section of docs/OPERATIONS.md.
 fn section(title: &str) -> &'static str {
@@ -51,6 +52,21 @@ fn whoever_is_called_at_night_finds_every_code_and_every_state() {
     for state in ["active", "pending", "needs-person", "expired", "absent"] {
         assert!(states.contains(&format!("\n| `{state}` | ")), "docs/OPERATIONS.md does not say what {state} means");
     }
+}
+
+#[test]
+fn every_metric_is_described_and_no_other() {
+    let source = include_str!("../../src/status/metrics.rs");
+    let quoted = |text: &'static str, quote: char| {
+        let names =
+            text.split(quote).filter(|word| word.strip_prefix("robocred_").is_some_and(|rest| !rest.is_empty()));
+        let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        names.filter(is_name).collect::<std::collections::BTreeSet<_>>()
+    };
+    let described: Vec<_> = MONITORING.lines().filter(|line| line.starts_with("| `robocred_")).collect();
+    assert!(described.len() > 20, "{described:?}");
+    let described = described.iter().flat_map(|line| quoted(line, '`')).collect();
+    assert_eq!(quoted(source, '"'), described);
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod bad_input;
 mod behaviours;
 #[cfg(feature = "simulator")]
 mod cases;
+#[cfg(all(unix, feature = "simulator"))]
+mod check;
 mod config;
 #[cfg(feature = "simulator")]
 mod contract;
@@ -40,8 +42,10 @@ mod ingest;
 mod invariants;
 mod inventory;
 mod judges;
-#[cfg(all(unix, feature = "simulator"))]
+#[cfg(all(target_os = "linux", feature = "simulator"))]
 mod leaks;
+#[cfg(unix)]
+mod page;
 #[cfg(all(target_os = "linux", feature = "simulator"))]
 mod power;
 #[cfg(feature = "simulator")]
@@ -61,6 +65,8 @@ mod rollback;
 mod rotate;
 #[cfg(all(unix, feature = "simulator"))]
 mod rotate_hooks;
+#[cfg(target_os = "linux")]
+mod scan;
 mod scripted;
 mod secrets;
 mod secrets_keyring;
@@ -71,11 +77,20 @@ mod seed;
 mod simulator;
 #[cfg(feature = "simulator")]
 mod situations;
+#[cfg(all(target_os = "linux", feature = "simulator", feature = "test-clock"))]
+mod soak;
 #[cfg(feature = "simulator")]
 mod status;
+#[cfg(all(target_os = "linux", feature = "simulator"))]
+mod systemd;
+mod test_clock;
 mod trust;
 #[cfg(all(unix, feature = "simulator"))]
 mod two;
+#[cfg(all(unix, feature = "simulator"))]
+mod watch;
+#[cfg(unix)]
+mod watch_http;
 #[cfg(feature = "simulator")]
 mod world;
 mod x509;

@@ -229,6 +229,31 @@ fn a_full_directory_for_device_metadata() {
     disk.change(ended);
 }
 
+#[test]
+fn a_full_directory_for_the_page_and_the_metrics() {
+    let world = World::new();
+    world.provision(&[]).expect(0);
+    let Some(disk) = Disk::mount(world.path("data")) else { return };
+    let file = world.path("data/robocred.prom");
+    let file = file.to_str().unwrap();
+    let write = || run(disk.within(&world.command(&["status", "--prometheus", file])), b"");
+    write().expect(0);
+    disk.change("cp \"$1/robocred.prom\" \"$1/before\"");
+    disk.fill(0);
+    let told = refused(&write(), 1);
+    assert!(
+        told.contains("could not write ") && told.contains("data/.robocred.prom.") && told.contains("free some space"),
+        "{told}"
+    );
+    // The one before is whole, and nothing lies beside it.
+    disk.change("cmp \"$1/robocred.prom\" \"$1/before\"; test \"$(ls -A \"$1\" | wc -l)\" = 3");
+    disk.empty();
+    write().expect(0);
+    disk.change(READ_ONLY);
+    let told = refused(&write(), 3);
+    assert!(told.contains("could not create "), "{told}");
+}
+
 /// A rotation on a disk in trouble; then out of trouble, the same command
 /// again. The old credential works all along. Whether the first one failed.
 #[track_caller]
