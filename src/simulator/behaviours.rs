@@ -2,9 +2,10 @@
 //!
 //! Owns the switches and their names. Every enum's default is the most
 //! plausible answer; none of them is documented by the vendor unless it says
-//! so. Leaves out how a behaviour is acted out (`robots`, `rest`, `graphql`,
-//! `tls`). Nothing here can fail but parsing a name.
+//! so. Leaves out the switches of reading alone (`reading`), and how a behaviour
+//! is acted out (`robots`, `rest`, `graphql`, `gate`, `tls`). Nothing here can fail but parsing a name.
 
+use super::reading::{Hits, ListShape, Order, Release, RobotsEndpoint, RowsMove, SlowPages, Throttle};
 use std::{str::FromStr, time::Duration};
 
 /// What happens to a `POST /v1/robots` that is in order (right token, valid
@@ -297,6 +298,7 @@ pub enum CaList {
 }
 
 /// One combination of answers to everything that is unknown.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviours {
     /// What an orderly registration meets.
@@ -343,9 +345,36 @@ pub struct Behaviours {
     pub tls_versions: TlsVersions,
     /// CA list.
     pub ca_list: CaList,
+    /// Which fields and lists its GraphQL schema has.
+    pub release: Release,
+    /// It is an Enterprise Manager, paired with appliances of these machine ids: it relays
+    /// `/<machineId>/graphql`, lists no devices itself, and has no REST but the robots.
+    pub manager: Option<Vec<String>>,
+    /// Whether robots can be registered at all.
+    pub robots_endpoint: RobotsEndpoint,
+    /// The API key it was started with is right and has ended: 401.
+    pub api_key_expired: bool,
+    /// Per-device plugin hits over REST.
+    pub hits: Hits,
+    /// The outermost value of a REST listing.
+    pub list_shape: ListShape,
+    /// In what order rows are listed.
+    pub order: Order,
+    /// `after` and `offset` are ignored: every page is the first one.
+    pub ignores_position: bool,
+    /// Rows come or go while somebody walks a list.
+    pub rows_move: Option<RowsMove>,
+    /// Large pages take longer than anybody waits.
+    pub slow_pages: Option<SlowPages>,
+    /// Too many requests.
+    pub throttle: Option<Throttle>,
+    /// Some devices have values that no schema allows; `strange` says which.
+    pub strange_values: bool,
+    /// Replies are never compressed.
+    pub no_gzip: bool,
 }
 
-/// A name that is not in [`Behaviours::all_named`].
+/// A name that is not in [`Behaviours::all_named`] nor in [`Behaviours::reading_named`].
 #[derive(Debug, thiserror::Error)]
 #[error("unknown behaviour {given:?}")]
 pub struct UnknownBehaviour {
@@ -358,6 +387,7 @@ impl FromStr for Behaviours {
     fn from_str(name: &str) -> Result<Self, UnknownBehaviour> {
         Self::all_named()
             .into_iter()
+            .chain(Self::reading_named())
             .find(|(known, _)| *known == name)
             .map(|(_, behaviours)| behaviours)
             .ok_or_else(|| UnknownBehaviour { given: name.to_owned() })

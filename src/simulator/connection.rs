@@ -4,7 +4,7 @@
 //! with a fault takes the socket away from hyper and writes its own bytes.
 
 use super::{
-    FaultKind,
+    FaultKind, gate,
     log::Request,
     replies::{self, Ending},
     state::{Reboot, Shared},
@@ -15,7 +15,7 @@ use crate::{
 };
 use axum::Router;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     body::Incoming,
@@ -28,7 +28,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -148,6 +148,9 @@ async fn answer(
     if !shared.latency.is_zero() {
         tokio::time::sleep(shared.latency).await;
     }
+    let began = Instant::now();
+    let behaviours = shared.behaviours();
+    let accepted = parts.headers.get(header::ACCEPT_ENCODING).filter(|_| !behaviours.no_gzip).cloned();
     let response = match (&fault, body) {
         (Some(FaultKind::Answer { status, content_type, body }), _) => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -155,17 +158,23 @@ async fn answer(
         }
         (_, Err(_)) => replies::error(StatusCode::PAYLOAD_TOO_LARGE, "body too large"),
         (_, Ok(body)) => {
-            let mut request = http::Request::from_parts(parts, axum::body::Body::from(body));
-            request.extensions_mut().insert(caller);
-            match TowerToHyperService::new(router).call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
+            if let Some(refused) = gate::refused(&shared, &behaviours, parts.uri.path()) {
+                refused
+            } else {
+                let mut request = http::Request::from_parts(parts, axum::body::Body::from(body));
+                request.extensions_mut().insert(caller);
+                match TowerToHyperService::new(router).call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
             }
         }
     };
     let (mut parts, body) = response.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    replies::dress(&mut parts, &body, shared.now());
+    let digest = replies::dress(&mut parts, &body, shared.now());
+    let body = replies::pack(&mut parts, body, accepted.as_ref(), digest, &shared.packed);
+    shared.spent(began.elapsed(), &mut parts.headers);
     let ending = fault.map(Ending::Fault).or_else(|| parts.extensions.remove::<Ending>());
     let script = match ending {
         None | Some(Ending::Fault(FaultKind::Answer { .. } | FaultKind::ResetBefore)) => {

@@ -19,6 +19,8 @@ pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
 pub(super) struct Plant {
     pub seed: u64,
     pub count: usize,
+    /// Devices that were added since, after the others.
+    pub added: usize,
     /// Some names attack whoever prints them.
     pub hostile: bool,
 }
@@ -28,6 +30,8 @@ pub(super) struct Plant {
 pub(super) struct Device {
     pub plant: Plant,
     pub index: usize,
+    /// When something about it changed last, where that was seen: microseconds after [`EPOCH`].
+    pub touched: Option<i64>,
 }
 
 struct Kind {
@@ -87,11 +91,16 @@ const HOSTILE: [&str; 9] = [
 
 impl Plant {
     pub(super) fn device(self, index: usize) -> Device {
-        Device { plant: self, index }
+        Device { plant: self, index, touched: None }
+    }
+
+    /// How many devices there are now.
+    pub(super) fn size(self) -> usize {
+        self.count + self.added
     }
 
     pub(super) fn devices(self) -> impl Iterator<Item = Device> {
-        (0..self.count).map(move |index| self.device(index))
+        (0..self.size()).map(move |index| self.device(index))
     }
 
     /// The device with this id, if there is one.
@@ -110,14 +119,16 @@ impl Plant {
         z ^ (z >> 31)
     }
 
-    /// UUID text that ascends with `index` among `count` rows.
+    /// UUID text that ascends with `index` among `count` rows; rows beyond them come after, whatever their number.
     pub(super) fn uuid(self, index: usize, count: usize, salt: u64) -> String {
         let (a, b) = (self.number(index, salt), self.number(index, salt ^ 0xffff));
         let step = (1_u64 << 32) / count.max(1) as u64;
-        let first = index as u64 * step + a % step;
+        let (first, second) = match index.checked_sub(count.max(1)) {
+            None => (index as u64 * step + a % step, a >> 48),
+            Some(beyond) => (LAST, beyond as u64),
+        };
         format!(
-            "{first:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            a >> 48,
+            "{first:08x}-{second:04x}-4{:03x}-{:04x}-{:012x}",
             (a >> 32) & 0xfff,
             0x8000 | (b >> 50),
             b & 0xffff_ffff_ffff
@@ -125,12 +136,22 @@ impl Plant {
     }
 }
 
-/// The row of an ascending id, by its place in the number space.
+/// How the ids of rows begin that were added to a list.
+const LAST: u64 = 0xffff_ffff;
+
+/// The row of an ascending id, by its place in the number space; a row beyond `count` too.
 pub(super) fn find(id: &str, count: usize, id_of: impl Fn(usize) -> String) -> Option<usize> {
     let first = u64::from_str_radix(id.get(..8)?, 16).ok()?;
     let step = (1_u64 << 32) / count.max(1) as u64;
-    let index = usize::try_from(first / step).ok()?;
-    (index < count && id_of(index) == id).then_some(index)
+    let among = usize::try_from(first / step).ok().filter(|index| *index < count);
+    let beyond = || Some(count.max(1) + usize::from_str_radix(id.get(9..13)?, 16).ok()?).filter(|_| first == LAST);
+    let is_it = |index: &usize| id_of(*index) == id;
+    among.filter(is_it).or_else(|| beyond().filter(is_it))
+}
+
+/// Microseconds after [`EPOCH`].
+pub(super) fn micros(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(0) - EPOCH * 1_000_000
 }
 
 /// RFC 3339 in UTC, trailing zeros of the fraction trimmed, as the appliance writes it.
@@ -224,6 +245,9 @@ impl Device {
     }
 
     pub(super) fn last_update(self) -> String {
+        if let Some(touched) = self.touched {
+            return time_text(touched.div_euclid(1_000_000), touched.rem_euclid(1_000_000).unsigned_abs());
+        }
         let after = i64::try_from(self.number(12) % 86_400).unwrap_or(0);
         time_text(41 * 86_400 + after, self.number(13))
     }
@@ -253,6 +277,11 @@ impl Device {
 
     pub(super) fn slot(self) -> Option<u64> {
         self.backplane().map(|_| self.number(18) % 12)
+    }
+
+    /// Its model is not made any more.
+    fn ended(self) -> bool {
+        self.kind().model.is_some() && self.one_in(7, 45)
     }
 
     pub(super) fn backplane(self) -> Option<Json> {
@@ -334,6 +363,13 @@ impl Device {
             "subnets" => json!({"nodes": [self.segment()["subnet"]]}),
             "revisions" => json!({"nodes": self.revisions()}),
             "osDetails" => self.os_details(),
+            "lastHit" => json!(self.one_in(3, 43).then(|| self.last_seen())),
+            "lastSnapshot" => json!(self.serial().is_some().then(|| self.first_seen())),
+            "lifecycleStatus" => json!(self.ended().then_some("Discontinued")),
+            "hardwareState" => json!(self.serial().map(|_| "Unchanged")),
+            "discontinuedDate" => json!(self.ended().then(|| time_text(-86_400 * 400, 0))),
+            "replacementProduct" => json!(self.ended().then_some("the \"next\" model")),
+            "tags" => json!({"nodes": Vec::from_iter(self.one_in(6, 44).then(|| format!("line {}", self.line())))}),
             "details" => super::details::details(self),
             _ => Json::Null,
         }

@@ -11,6 +11,7 @@ use std::{
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A filter expression.
 #[derive(Clone, Debug)]
@@ -171,6 +172,14 @@ fn compare(a: &Json, b: &Json) -> Ordering {
     if let (Some(a), Some(b)) = (address(a), address(b)) {
         return a.cmp(&b);
     }
+    // "…:05.1Z" is later than "…:05Z", though not as text.
+    let time = |value: &Json| {
+        let text = value.as_str().filter(|text| text.as_bytes().get(10) == Some(&b'T'))?;
+        OffsetDateTime::parse(text, &Rfc3339).ok()
+    };
+    if let (Some(a), Some(b)) = (time(a), time(b)) {
+        return a.cmp(&b);
+    }
     text(a).cmp(&text(b))
 }
 
@@ -184,6 +193,11 @@ pub(super) struct Listings {
 }
 
 impl Listings {
+    /// What was selected before may be otherwise now.
+    pub(super) fn forget(&self) {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The numbers of the rows that match, in order; ties by row number.
     pub(super) fn select(
         &self,
@@ -292,7 +306,8 @@ mod tests {
 
     #[test]
     fn filters_read_both_notations() {
-        let row = json!({"hidden": false, "slot": 5, "ips": {"nodes": ["10.0.0.9"]}, "name": "Pump 3", "risk": {"totalRisk": 20.5}});
+        let row = json!({"hidden": false, "slot": 5, "ips": {"nodes": ["10.0.0.9"]}, "name": "Pump 3", "risk": {"totalRisk": 20.5},
+                         "lastUpdate": "2026-02-11T00:00:05.1Z"});
         let check = |filter: Json, expected: bool| {
             let read = if filter.get("op").is_some() { Filter::of_graphql(&filter) } else { Filter::of_rest(&filter) };
             assert_eq!(read.unwrap().holds(&|field: &str| row[field].clone()), expected, "{filter}");
@@ -314,6 +329,9 @@ mod tests {
         );
         check(json!({"name": {"like": "pump"}, "slot": {"greater": 4}}), true);
         check(json!({"addresses": {"contains": "10.9."}}), false);
+        let since = |op: &str| json!({"field": "lastUpdate", "op": op, "values": "2026-02-11T00:00:05Z"});
+        check(since("GreaterEqual"), true);
+        check(since("Less"), false);
     }
 
     #[test]

@@ -14,16 +14,23 @@ mod details;
 mod devices;
 mod events;
 mod faults;
+mod findings;
+mod gate;
 mod graphql;
 mod listing;
 mod log;
+mod memo;
 mod named;
+mod options;
 mod plugins;
+mod reading;
 mod replies;
 mod rest;
 mod robots;
 mod state;
+mod strange;
 mod tls;
+mod walk;
 
 pub use behaviours::{
     Accepts, Activation, AssetShape, BadCursor, Behaviours, CaList, DuplicateName, EndCursor, ErrorEnvelope,
@@ -31,6 +38,10 @@ pub use behaviours::{
 };
 pub use faults::{Fault, FaultKind};
 pub use log::Request;
+pub use options::{Options, ServerKey, TlsOptions};
+pub use reading::{
+    Hits, ListShape, MACHINE_ID, Order, Release, RobotsEndpoint, RowsMove, SlowAnswer, SlowPages, Throttle,
+};
 
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -40,7 +51,7 @@ use http::StatusCode;
 use state::Shared;
 use std::{
     fmt, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -50,110 +61,6 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-
-/// The key of the simulator's server certificate.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum ServerKey {
-    /// ECDSA P-256, quick to make.
-    #[default]
-    EcdsaP256,
-    /// RSA 2048, as the appliance's own is likely to be.
-    Rsa2048,
-    /// Ed25519.
-    Ed25519,
-    /// A pair made elsewhere: the server is the same after a restart.
-    Given {
-        /// The certificate.
-        certificate_der: Vec<u8>,
-        /// Its private key, PKCS#8.
-        key_der: Vec<u8>,
-    },
-}
-
-impl fmt::Debug for ServerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EcdsaP256 => "EcdsaP256",
-            Self::Rsa2048 => "Rsa2048",
-            Self::Ed25519 => "Ed25519",
-            Self::Given { .. } => "Given(***)",
-        })
-    }
-}
-
-/// How the simulator presents itself in TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsOptions {
-    /// Key, or a whole pair; with a given pair the other fields are not used.
-    pub key: ServerKey,
-    /// Subject alternative names, DNS or IP; may be empty (a bare common name).
-    pub names: Vec<String>,
-    /// The certificate ran out yesterday.
-    pub expired: bool,
-}
-
-impl Default for TlsOptions {
-    fn default() -> Self {
-        Self { key: ServerKey::default(), names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()], expired: false }
-    }
-}
-
-/// How to start a [`Simulator`].
-#[derive(Clone)]
-pub struct Options {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Number of devices, at most [`Options::MOST_DEVICES`].
-    pub devices: usize,
-    /// Some devices have names that attack whoever prints them: terminal
-    /// escapes, spreadsheet formulas, line breaks, 4 KiB of text.
-    pub hostile_names: bool,
-    /// Decides every synthetic value.
-    pub seed: u64,
-    /// The support token it accepts.
-    pub token: String,
-    /// The API key it accepts, if any.
-    pub api_key: Option<String>,
-    /// How it behaves at first.
-    pub behaviours: Behaviours,
-    /// Its server certificate.
-    pub tls: TlsOptions,
-    /// Time added to every reply.
-    pub latency: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            devices: 1_000,
-            hostile_names: false,
-            seed: 1,
-            token: "simulated-support-token".to_owned(),
-            api_key: None,
-            behaviours: Behaviours::default(),
-            tls: TlsOptions::default(),
-            latency: Duration::ZERO,
-        }
-    }
-}
-
-impl Options {
-    /// The largest plant that can be simulated.
-    pub const MOST_DEVICES: usize = 1_000_000;
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the token and not the API key: people also start this by hand.
-        f.debug_struct("Options")
-            .field("listen", &self.listen)
-            .field("devices", &self.devices)
-            .field("behaviours", &self.behaviours)
-            .field("tls", &self.tls)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A robot as the simulator keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,7 +114,7 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
         .merge(robots::routes())
         .merge(rest::routes())
         .merge(graphql::routes())
-        .fallback(|| async { replies::html(StatusCode::OK, "Tenable OT Security") })
+        .fallback(|| async { replies::web_application() })
         .method_not_allowed_fallback(|| async { replies::error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") })
         .with_state(shared.clone());
     let (stop, stopped) = watch::channel(false);
@@ -268,7 +175,7 @@ impl Simulator {
 
     /// How many devices are listed when hidden ones are filtered out.
     pub fn visible_devices(&self) -> usize {
-        self.shared.plant.devices().filter(|device| !device.hidden()).count()
+        self.shared.plant().devices().filter(|device| !device.hidden()).count()
     }
 
     /// How many plugins it lists.
@@ -278,18 +185,34 @@ impl Simulator {
 
     /// How many events it lists.
     pub fn events(&self) -> usize {
-        events::count(self.shared.plant)
+        events::count(self.shared.plant())
     }
 
     /// How many plugin hits all devices have together, hidden ones included.
     pub fn findings(&self) -> usize {
-        self.shared.plant.devices().map(|device| self::plugins::of_device(device).count()).sum()
+        findings::count(self.shared.plant())
     }
 
     /// Behaves like this from the next connection (TLS) and the next request (all else) on;
-    /// what it counted (registrations, the use of its token) begins anew.
+    /// what it counted (registrations, the use of its token, pages, requests) begins anew.
     pub fn set_behaviours(&self, behaviours: Behaviours) {
         self.shared.set_behaviours(behaviours);
+    }
+
+    /// A device is added, as one that was just seen; its number. By id it is the last one,
+    /// and so the first of a list that descends by id.
+    pub fn add_device(&self) -> usize {
+        self.shared.add_device()
+    }
+
+    /// Something about this device changes now: its `lastUpdate` becomes the appliance's time.
+    pub fn touch(&self, device: usize) {
+        self.shared.touch(device);
+    }
+
+    /// How long all replies so far have been in the making, from a request's last byte to the reply's first.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.shared.busy_nanos.load(Ordering::Relaxed))
     }
 
     /// Sets the appliance's clock this many seconds ahead of ours; nothing else changes.

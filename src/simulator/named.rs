@@ -1,8 +1,13 @@
 //! The behaviours that have a name.
+//!
+//! Those of robots and those of reading are two lists: what robots meet is
+//! tried with every command that changes something, what readers meet with
+//! those that read.
 
 use super::{
-    Accepts, Activation, AssetShape, BadCursor, Behaviours, CaList, DuplicateName, EndCursor, ErrorEnvelope,
-    Interfaces, KeyTypes, Listing, Refusal, Registrar, Registration, Removal, RoleGiven, TlsVersions,
+    Accepts, Activation, AssetShape, BadCursor, Behaviours, CaList, DuplicateName, EndCursor, ErrorEnvelope, Hits,
+    Interfaces, KeyTypes, ListShape, Listing, MACHINE_ID, Order, Refusal, Registrar, Registration, Release, Removal,
+    RobotsEndpoint, RoleGiven, RowsMove, SlowAnswer, SlowPages, Throttle, TlsVersions,
 };
 use std::time::Duration;
 
@@ -11,8 +16,8 @@ use std::time::Duration;
 const A_WHILE: Duration = Duration::from_millis(1_500);
 
 impl Behaviours {
-    /// Every behaviour that has a name, `default` first: for test matrices
-    /// and for the command line.
+    /// Every behaviour towards robots that has a name, `default` first: for test
+    /// matrices and for the command line.
     ///
     /// A name ending in `-once` goes wrong for one registration and then works.
     pub fn all_named() -> Vec<(&'static str, Self)> {
@@ -21,6 +26,19 @@ impl Behaviours {
         named.extend(others());
         named
     }
+
+    /// Every behaviour towards readers that has a name and is not in [`Behaviours::all_named`].
+    pub fn reading_named() -> Vec<(&'static str, Self)> {
+        reading().collect()
+    }
+}
+
+type Change = fn(&mut Behaviours);
+
+fn changed((name, change): (&'static str, Change)) -> (&'static str, Behaviours) {
+    let mut behaviours = Behaviours::default();
+    change(&mut behaviours);
+    (name, behaviours)
 }
 
 fn registrations() -> impl Iterator<Item = (&'static str, Behaviours)> {
@@ -72,7 +90,6 @@ fn registrations() -> impl Iterator<Item = (&'static str, Behaviours)> {
 }
 
 fn others() -> impl Iterator<Item = (&'static str, Behaviours)> {
-    type Change = fn(&mut Behaviours);
     let changes: [(&str, Change); 47] = [
         ("duplicate-400", |it| it.duplicate_name = DuplicateName::BadRequest400),
         ("duplicate-500", |it| it.duplicate_name = DuplicateName::Error500),
@@ -122,11 +139,49 @@ fn others() -> impl Iterator<Item = (&'static str, Behaviours)> {
         ("tls-1.3", |it| it.tls_versions = TlsVersions::Tls13),
         ("foreign-ca-list", |it| it.ca_list = CaList::Foreign),
     ];
-    changes.into_iter().map(|(name, change)| {
-        let mut behaviours = Behaviours::default();
-        change(&mut behaviours);
-        (name, behaviours)
-    })
+    changes.into_iter().map(changed)
+}
+
+fn reading() -> impl Iterator<Item = (&'static str, Behaviours)> {
+    const ROWS_MOVE: RowsMove = RowsMove { at_page: 2, removed: false, always: false, total_lies: false };
+    const SLOW: SlowPages = SlowPages { over: 50, answer: SlowAnswer::Hang };
+    let changes: [(&str, Change); 29] = [
+        ("older-schema", |it| it.release = Release::Older),
+        ("newer-schema", |it| it.release = Release::Newer),
+        ("hits-404", |it| it.hits = Hits::NotFound404),
+        ("hits-405", |it| it.hits = Hits::MethodNotAllowed405),
+        ("hits-html", |it| it.hits = Hits::Html200),
+        ("findings-only", |it| {
+            it.release = Release::Newer;
+            it.hits = Hits::NotFound404;
+        }),
+        ("manager", |it| it.manager = Some(vec![MACHINE_ID.to_owned()])),
+        ("rest-object", |it| it.list_shape = ListShape::Object),
+        ("rest-null-when-empty", |it| it.list_shape = ListShape::NullWhenEmpty),
+        ("row-inserted-once", |it| it.rows_move = Some(ROWS_MOVE)),
+        ("rows-inserted", |it| it.rows_move = Some(RowsMove { always: true, ..ROWS_MOVE })),
+        ("row-removed-once", |it| it.rows_move = Some(RowsMove { removed: true, ..ROWS_MOVE })),
+        ("rows-removed", |it| it.rows_move = Some(RowsMove { removed: true, always: true, ..ROWS_MOVE })),
+        ("row-inserted-total-lies", |it| it.rows_move = Some(RowsMove { total_lies: true, ..ROWS_MOVE })),
+        ("row-removed-total-lies", |it| {
+            it.rows_move = Some(RowsMove { removed: true, total_lies: true, ..ROWS_MOVE });
+        }),
+        ("unsorted", |it| it.order = Order::Ignored),
+        ("ignores-position", |it| it.ignores_position = true),
+        ("bad-cursor-empty-page", |it| it.bad_cursor = BadCursor::EmptyPage),
+        ("hangs-over-50", |it| it.slow_pages = Some(SLOW)),
+        ("502-over-50", |it| it.slow_pages = Some(SlowPages { answer: SlowAnswer::BadGateway502, ..SLOW })),
+        ("504-over-50", |it| it.slow_pages = Some(SlowPages { answer: SlowAnswer::GatewayTimeout504, ..SLOW })),
+        ("504-over-5", |it| it.slow_pages = Some(SlowPages { over: 5, answer: SlowAnswer::GatewayTimeout504 })),
+        ("strange-values", |it| it.strange_values = true),
+        ("api-key-only", |it| it.robots_endpoint = RobotsEndpoint::NotFound404),
+        ("api-key-only-html", |it| it.robots_endpoint = RobotsEndpoint::Html200),
+        ("api-key-expired", |it| it.api_key_expired = true),
+        ("throttles", |it| it.throttle = Some(Throttle { every: 3, retry_after: 1 })),
+        ("throttles-all", |it| it.throttle = Some(Throttle { every: 1, retry_after: 1 })),
+        ("no-gzip", |it| it.no_gzip = true),
+    ];
+    changes.into_iter().map(changed)
 }
 
 #[cfg(test)]
@@ -139,6 +194,10 @@ mod tests {
         for (position, (name, behaviours)) in all.iter().enumerate() {
             assert_eq!(name.parse::<Behaviours>().unwrap(), *behaviours, "{name}");
             assert_eq!(*behaviours == Behaviours::default(), position == 0, "{name}");
+        }
+        for (name, behaviours) in Behaviours::reading_named() {
+            assert_eq!(name.parse::<Behaviours>().unwrap(), behaviours, "{name}");
+            assert!(all.iter().all(|(known, it)| *known != name && *it != behaviours), "{name}");
         }
         assert!("no-such".parse::<Behaviours>().is_err());
     }

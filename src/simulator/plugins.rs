@@ -43,7 +43,17 @@ impl Plugin {
 
     /// The devices it hits.
     pub(super) fn devices(self) -> impl Iterator<Item = Device> {
-        (self.first()..self.plant.count).step_by(self.period()).map(move |index| self.plant.device(index))
+        (0..self.hits()).map(move |nth| self.device(nth))
+    }
+
+    /// How many devices it hits.
+    pub(super) fn hits(self) -> usize {
+        self.plant.size().saturating_sub(self.first()).div_ceil(self.period())
+    }
+
+    /// The device it hits as its `nth`, whether that is there or not.
+    pub(super) fn device(self, nth: usize) -> Device {
+        self.plant.device(self.first() + nth * self.period())
     }
 
     fn severity(self) -> &'static str {
@@ -69,7 +79,7 @@ impl Plugin {
             "vprScore" => {
                 json!((self.index % 4 != 3).then(|| f64::from(u32::try_from(self.number(1) % 100).unwrap_or(0)) / 10.0))
             }
-            "totalAffectedAssets" => json!(self.devices().count()),
+            "totalAffectedAssets" => json!(self.hits()),
             "details" => self.details(),
             _ => Json::Null,
         }

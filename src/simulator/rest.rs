@@ -3,12 +3,15 @@
 #![allow(clippy::result_large_err, reason = "a refusal is a reply, made once per request either way")]
 
 use super::{
-    Accepts, AssetShape, Behaviours, Interfaces,
+    Accepts, AssetShape, Behaviours, Hits, Interfaces, ListShape,
     details::{details, of_2020},
     devices::Device,
+    gate,
     listing::{Filter, Selection, SortKey},
     plugins, replies,
     state::{Caller, Shared},
+    strange,
+    walk::{self, Asked, SHUFFLED},
 };
 use axum::{
     Extension, Router,
@@ -65,12 +68,12 @@ async fn list(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Ca
         return refused;
     }
     match page(&shared, &behaviours, &body) {
-        Ok(assets) => replies::json(StatusCode::OK, &assets),
+        Ok(reply) => reply,
         Err(message) => replies::error(StatusCode::BAD_REQUEST, &message),
     }
 }
 
-fn page(shared: &Shared, behaviours: &Behaviours, body: &[u8]) -> Result<Json, String> {
+fn page(shared: &Shared, behaviours: &Behaviours, body: &[u8]) -> Result<Response, String> {
     let asked: Json =
         if body.is_empty() { json!({}) } else { serde_json::from_slice(body).map_err(|e| e.to_string())? };
     let number = |key: &str, default: usize| match &asked[key] {
@@ -89,24 +92,49 @@ fn page(shared: &Shared, behaviours: &Behaviours, body: &[u8]) -> Result<Json, S
         descending: order["direction"] == "DESC",
         nulls_first: false,
     });
-    let selection =
-        Selection { filter, search: asked["search"].as_str().map(str::to_owned), sort: sort.into_iter().collect() };
-    let plant = shared.plant;
-    let rows = shared.listings.select("assets", plant.count, &selection, |row, field| plant.device(row).fact(field));
-    let limit = limit.min(behaviours.page_limit.unwrap_or(usize::MAX));
-    let assets = rows
-        .iter()
-        .skip(offset)
-        .take(limit)
-        .map(|row| asset(behaviours.asset_shape, plant.device(*row as usize), false));
-    Ok(Json::Array(assets.collect()))
+    let sort = walk::sort(behaviours, sort.into_iter().collect());
+    let selection = Selection { filter, search: asked["search"].as_str().map(str::to_owned), sort };
+    let size = shared.plant().size();
+    let rows = shared.listings.select("assets", size, &selection, |row, field| match field {
+        SHUFFLED => walk::shuffled(row),
+        _ => shared.device(row).fact(field),
+    });
+    Ok(match walk::page(shared, behaviours, &rows, size, Asked { start: offset, rows: limit }) {
+        Ok(part) => listing(shared, behaviours, &part.rows),
+        Err(walk::TooSlow) => match behaviours.slow_pages {
+            Some(slow) => gate::too_slow(slow),
+            None => replies::error(StatusCode::GATEWAY_TIMEOUT, "deadline exceeded"),
+        },
+    })
 }
 
-fn asset(shape: AssetShape, device: Device, alone: bool) -> Json {
-    match shape {
+/// These devices, as the shape says.
+fn listing(shared: &Shared, behaviours: &Behaviours, rows: &[usize]) -> Response {
+    let (before, after) = match behaviours.list_shape {
+        ListShape::NullWhenEmpty if rows.is_empty() => return replies::json(StatusCode::OK, &Json::Null),
+        ListShape::Bare | ListShape::NullWhenEmpty => ("[", "]\n"),
+        ListShape::Object => ("{\"assets\":[", "]}\n"),
+    };
+    let group = shared.rows.group(&format!("rest {:?}", behaviours.asset_shape));
+    let mut text = before.as_bytes().to_vec();
+    for (position, row) in rows.iter().enumerate() {
+        if position > 0 {
+            text.push(b',');
+        }
+        let make = || Bytes::from(asset(behaviours, shared.device(*row), false));
+        text.extend_from_slice(&shared.rows.get(group, u32::try_from(*row).unwrap_or(u32::MAX), make));
+    }
+    text.extend_from_slice(after.as_bytes());
+    replies::json_written(text, Some(group))
+}
+
+/// One device as text; `alone`: not in a list.
+fn asset(behaviours: &Behaviours, device: Device, alone: bool) -> Vec<u8> {
+    let json = match behaviours.asset_shape {
         AssetShape::Newer => details(device),
         AssetShape::Of2020 => of_2020(device, alone),
-    }
+    };
+    if behaviours.strange_values { strange::object(device, &json) } else { json.to_string().into() }
 }
 
 async fn show(
@@ -114,7 +142,7 @@ async fn show(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Response {
-    one(&shared, &caller, &id, |device, behaviours| asset(behaviours.asset_shape, device, true))
+    one(&shared, &caller, &id, |device, behaviours| asset(behaviours, device, true))
 }
 
 async fn plugin_hits(
@@ -122,14 +150,25 @@ async fn plugin_hits(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Response {
-    one(&shared, &caller, &id, |device, _| plugins::of_device(device).map(|plugin| plugin.hit(device)).collect())
+    match shared.behaviours().hits {
+        Hits::Works => one(&shared, &caller, &id, |device, _| {
+            plugins::of_device(device).map(|plugin| plugin.hit(device)).collect::<Json>().to_string().into()
+        }),
+        Hits::NotFound404 => replies::error(StatusCode::NOT_FOUND, "not found"),
+        Hits::MethodNotAllowed405 => replies::error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
+        Hits::Html200 => replies::web_application(),
+    }
 }
 
-fn one(shared: &Shared, caller: &Caller, id: &str, read: impl Fn(Device, &Behaviours) -> Json) -> Response {
+fn one(shared: &Shared, caller: &Caller, id: &str, read: impl Fn(Device, &Behaviours) -> Vec<u8>) -> Response {
     let behaviours = shared.behaviours();
-    match (may_read(&behaviours, caller, false), shared.plant.find(id)) {
+    match (may_read(&behaviours, caller, false), shared.plant().find(id)) {
         (Err(refused), _) => refused,
-        (Ok(()), Some(device)) => replies::json(StatusCode::OK, &read(device, &behaviours)),
+        (Ok(()), Some(device)) => {
+            let mut text = read(shared.device(device.index), &behaviours);
+            text.push(b'\n');
+            replies::json_written(text, None)
+        }
         (Ok(()), None) => replies::error(StatusCode::NOT_FOUND, "no such asset"),
     }
 }

@@ -1,11 +1,14 @@
 //! What the simulated appliance knows: robots, who a caller is, the log.
 //!
 //! Owns all state that changes. Leaves out how it is asked (`robots`, `rest`,
-//! `graphql`) and the wire (`connection`). One lock, never held across an await.
+//! `graphql`), the wire (`connection`), and what readers see of changing
+//! devices (`state::now`). No lock is held across an await.
+
+mod now;
 
 use super::{
     Accepts, Activation, Behaviours, Fault, FaultKind, Refusal, Registrar, Registration, Request, Robot, ServerKey,
-    TlsOptions, devices::Plant, listing::Listings, tls::ServerPair,
+    TlsOptions, devices::Plant, listing::Listings, memo::Memo, tls::ServerPair,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -13,10 +16,11 @@ use crate::{
 };
 use http::{HeaderMap, header::AUTHORIZATION};
 use std::{
+    collections::HashMap,
     fmt, io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -68,13 +72,24 @@ pub(super) struct Reboot {
 
 /// The state behind one simulator.
 pub(super) struct Shared {
-    pub plant: Plant,
+    plant: Plant,
+    added: AtomicUsize,
+    /// When devices were touched, by their number.
+    touched: RwLock<HashMap<usize, i64>>,
     pub listings: Listings,
+    /// Rows as they were written, by their number.
+    pub rows: Memo<u32>,
+    /// Bodies as they were packed, by their digest.
+    pub packed: Memo<[u8; 20]>,
+    /// Time spent on replies.
+    pub busy_nanos: AtomicU64,
     pub latency: Duration,
     /// TCP connections accepted.
     pub connections: AtomicUsize,
-    /// Pages served, for a `totalCount` that changes.
-    pub pages: AtomicUsize,
+    /// Pages served since the last change of behaviours.
+    pages: AtomicUsize,
+    /// Requests since then.
+    requests: AtomicUsize,
     reboots: mpsc::UnboundedSender<Reboot>,
     token: String,
     api_key: Option<String>,
@@ -90,11 +105,14 @@ impl fmt::Debug for Shared {
 }
 
 /// Whose request it is.
+#[allow(clippy::struct_excessive_bools, reason = "a request may carry several credentials")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Caller {
     pub certificate: Option<Fingerprint>,
     pub robot: Option<Robot>,
     pub api_key: bool,
+    /// The right key, after its end.
+    pub ended_key: bool,
     pub bearer: bool,
     pub token: bool,
 }
@@ -114,11 +132,17 @@ impl Caller {
 impl Shared {
     pub(super) fn new(options: super::Options, pair: ServerPair, reboots: mpsc::UnboundedSender<Reboot>) -> Arc<Self> {
         Arc::new(Self {
-            plant: Plant { seed: options.seed, count: options.devices, hostile: options.hostile_names },
+            plant: Plant { seed: options.seed, count: options.devices, added: 0, hostile: options.hostile_names },
+            added: AtomicUsize::new(0),
+            touched: RwLock::default(),
             listings: Listings::default(),
+            rows: Memo::new(options.node_cache),
+            packed: Memo::new(options.node_cache),
+            busy_nanos: AtomicU64::new(0),
             latency: options.latency,
             connections: AtomicUsize::new(0),
             pages: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
             reboots,
             token: options.token,
             api_key: options.api_key,
@@ -150,6 +174,9 @@ impl Shared {
         changing.behaviours = behaviours;
         changing.registrations = 0;
         changing.token_used = false;
+        self.pages.store(0, Ordering::Relaxed);
+        self.requests.store(0, Ordering::Relaxed);
+        self.rows.clear();
     }
 
     pub(super) fn set_clock_ahead(&self, seconds: i64) {
@@ -205,10 +232,13 @@ impl Shared {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let bearer = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "));
         let key = header("x-apikeys").and_then(|value| value.trim().strip_prefix("key="));
+        let is_key = key.is_some() && key == self.api_key.as_deref();
+        let ended = self.lock().behaviours.api_key_expired;
         Caller {
             certificate,
             robot: certificate.and_then(|certificate| self.robot_of(certificate)),
-            api_key: key.is_some() && key == self.api_key.as_deref(),
+            api_key: is_key && !ended,
+            ended_key: is_key && ended,
             bearer: bearer.is_some(),
             token: bearer == Some(self.token.as_str()) && !self.lock().token_used,
         }
@@ -324,10 +354,5 @@ impl Shared {
         let _ = self.reboots.send(Reboot { down, closed, last_words_said });
         let _ = is_closed.await;
         last_words
-    }
-
-    /// A number that grows with every page asked for.
-    pub(super) fn count_page(&self) -> usize {
-        self.pages.fetch_add(1, Ordering::Relaxed)
     }
 }

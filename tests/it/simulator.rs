@@ -3,6 +3,7 @@
 mod behaviours;
 pub mod client;
 mod faults;
+mod reading;
 mod recorded;
 
 use client::{Ask, KEY, Pair, ROBOTS, VERSION, read, simulator, walk};

@@ -4,6 +4,7 @@ use super::connection::Page;
 use crate::simulator::{
     devices::Device,
     events::Event,
+    findings::Finding,
     plugins::{self, Plugin},
 };
 use async_graphql::{Value, dynamic::FieldValue};
@@ -18,6 +19,8 @@ pub(super) enum Node {
     Device(Device),
     Plugin(Plugin),
     Event(Event),
+    /// A finding and its row.
+    Finding(Finding, usize),
     Page(Arc<Page>),
     /// The edge of row `.1` of a page.
     Edge(Arc<Page>, usize),
@@ -31,6 +34,9 @@ impl Node {
             (Self::Device(device), _) => Self::Json(device.fact(name)),
             (Self::Plugin(plugin), "affectedAssets") => Page::whole(plugin.devices().map(Self::Device)),
             (Self::Plugin(plugin), _) => Self::Json(plugin.fact(name)),
+            (Self::Finding(finding, _), "asset") => Self::Device(finding.device),
+            (Self::Finding(finding, _), "plugin") => Self::Plugin(finding.plugin),
+            (Self::Finding(finding, _), _) => Self::Json(finding.fact(name)),
             (Self::Event(event), _) => Self::Json(event.fact(name)),
             (Self::Page(page), "nodes") => Self::List(page.rows.clone()),
             (Self::Page(page), "edges") => {
@@ -44,6 +50,18 @@ impl Node {
             (Self::Json(json), _) => Self::Json(json[name].clone()),
             (Self::List(_), _) => Self::Json(Json::Null),
         }
+    }
+
+    /// Which row of its list it is.
+    pub(super) fn row(&self) -> Option<u32> {
+        let row = match self {
+            Self::Device(device) => device.index,
+            Self::Plugin(plugin) => plugin.index,
+            Self::Event(event) => event.index,
+            Self::Finding(_, row) => *row,
+            Self::Json(_) | Self::List(_) | Self::Page(_) | Self::Edge(..) => return None,
+        };
+        u32::try_from(row).ok()
     }
 
     /// What the engine takes: a plain value for a `leaf`, else something with fields.

@@ -27,13 +27,13 @@ pub struct SimulatorArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443", value_parser = loopback)]
     pub listen: SocketAddr,
 
-    /// How many synthetic devices it knows
+    /// How many synthetic devices it knows, at most 1000000; some of them are hidden
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub devices: u32,
 
     /// What kind of appliance it is like; the list stands below
     #[arg(long, value_name = "NAME", default_value = "default", hide_possible_values = true, value_parser =
-        one_of::<Behaviours>(Behaviours::all_named().into_iter().map(|(name, _)| name))
+        one_of::<Behaviours>(names())
     )]
     pub behaviour: Behaviours,
 
@@ -41,13 +41,21 @@ pub struct SimulatorArgs {
     #[arg(long, value_name = "TOKEN", default_value = "simulated-support-token")]
     pub token: String,
 
-    /// What its devices are derived from: the same number, the same devices
+    /// An API key it accepts too; not a secret either
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+
+    /// What its devices, events and findings are derived from: the same number, the same values
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 }
 
+fn names() -> impl Iterator<Item = &'static str> {
+    Behaviours::all_named().into_iter().chain(Behaviours::reading_named()).map(|(name, _)| name)
+}
+
 fn behaviours() -> String {
-    let names: Vec<&str> = Behaviours::all_named().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<&str> = names().collect();
     format!(
         "Behaviours:\n{}",
         names.chunks(3).map(|row| format!("  {}", row.join(", "))).collect::<Vec<_>>().join(",\n")
@@ -65,6 +73,7 @@ pub fn run(invocation: &Invocation, args: &SimulatorArgs) -> Outcome {
         devices: args.devices as usize,
         seed: args.seed,
         token: args.token.clone(),
+        api_key: args.api_key.clone(),
         behaviours: args.behaviour.clone(),
         ..Options::default()
     };
