@@ -6,6 +6,7 @@ use http::StatusCode;
 use rustls::AlertDescription;
 
 use super::{connection::Phase, read::Refusal};
+use crate::site::MachineId;
 
 /// Why there is no connection. Nothing of a request has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -188,11 +189,23 @@ pub enum ExchangeError {
         /// The limit.
         limit: usize,
     },
-    /// The reply is compressed although nothing of the kind was asked for.
+    /// The reply is compressed in a way that was not asked for.
     #[error("the reply is encoded ({encoding}), which was not asked for")]
     Encoded {
         /// The encoding it names, cleaned.
         encoding: String,
+    },
+    /// A compressed reply ends early although the reply itself was whole.
+    #[error("the compressed reply ends too early")]
+    Shortened,
+    /// A reply that calls itself gzip is damaged, is none, or goes on with something else.
+    #[error("the reply says it is gzip and is not, or is damaged")]
+    NotGzip,
+    /// A compressed reply is out of all proportion.
+    #[error("the compressed reply grows to more than {limit} times its size")]
+    Bomb {
+        /// The limit.
+        limit: u64,
     },
     /// Too many 1xx replies.
     #[error("more than {limit} informational replies")]
@@ -221,6 +234,14 @@ pub enum Error {
         /// What it answered instead, for example `status 404` or `an HTML page`.
         what: String,
     },
+    /// The Enterprise Manager does not relay to the appliance that is named.
+    #[error("the Enterprise Manager does not relay to {machine} ({what})")]
+    NotRelayed {
+        /// The id that was asked for.
+        machine: MachineId,
+        /// What it answered instead.
+        what: String,
+    },
     /// The appliance asks to come back later (429, 503).
     #[error("the appliance is busy (status {status})")]
     Busy {
@@ -245,7 +266,7 @@ pub enum Error {
         /// The first message, cleaned, at most 256 characters.
         message: String,
     },
-    /// The reply's JSON ends too early, although the reply itself was whole:
+    /// The reply's JSON, or its compressed form, ends too early, although the reply itself was whole:
     /// overloaded appliances do that.
     #[error("the reply ends too early")]
     Truncated,
@@ -277,6 +298,7 @@ impl From<ExchangeError> for Error {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::CertificateRefused { alert } => Self::Refused(Refusal::Alert(alert)),
+            ExchangeError::Shortened => Self::Truncated,
             other => Self::Exchange(other),
         }
     }
@@ -296,7 +318,45 @@ impl Error {
                 )
             }
             Self::Status { status, .. } => status.is_server_error(),
-            Self::Graphql { codes, .. } => codes.iter().any(|code| code == "INTERNAL_SERVER_ERROR"),
+            Self::Graphql { codes, .. } => {
+                codes.iter().any(|code| code == "INTERNAL_SERVER_ERROR") && !self.wraps_not_found()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether GraphQL does not know something in the query itself: a narrower one may do.
+    #[must_use]
+    pub fn is_validation(&self) -> bool {
+        match self {
+            Self::Graphql { codes, message } => {
+                codes.iter().any(|code| code == "GRAPHQL_VALIDATION_FAILED" || code == "BAD_USER_INPUT")
+                    || message.starts_with("Cannot query field")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the appliance answered as one does that does not have what was
+    /// asked for, so that it is worth asking elsewhere: 404, 405, 410, 501, an
+    /// HTML page with a success, a redirect.
+    #[must_use]
+    pub fn is_not_there(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } => true,
+            Self::Refused(refusal) => refusal.is_weak(),
+            _ => false,
+        }
+    }
+
+    /// Whether a GraphQL error passes on a 404 from behind it, as an Enterprise
+    /// Manager answers a question about devices that it does not have itself.
+    fn wraps_not_found(&self) -> bool {
+        match self {
+            Self::Graphql { codes, message } => {
+                codes.iter().any(|code| code == "404" || code == "NOT_FOUND")
+                    || message.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "404")
+            }
             _ => false,
         }
     }
@@ -322,12 +382,68 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Connect(error) => error.hint(),
+            Self::Refused(refusal) if refusal.is_weak() => Some(
+                "a proxy or a login portal may answer in the appliance's place, or the robot may have been removed, or its \
+                 certificate or API key may have ended: see `robocred verify` and `robocred apikey status`"
+                    .to_owned(),
+            ),
             Self::Refused(_) => Some(
-                "the robot may have been removed, or its certificate may have expired: see `robocred verify`"
+                "the robot may have been removed, or its certificate may have expired: see `robocred verify`; an API key \
+                 may have expired or been deleted: see `robocred apikey status`"
+                    .to_owned(),
+            ),
+            Self::NotRelayed { machine, .. } => Some(format!(
+                "check `em` of the site: {machine} has to be the id of an appliance that this Enterprise Manager is paired with"
+            )),
+            Self::Graphql { .. } if self.wraps_not_found() => Some(
+                "if this is an Enterprise Manager, set `em` of the site to the id of the appliance behind it"
                     .to_owned(),
             ),
             Self::Busy { .. } => Some("the appliance is overloaded or being upgraded: try again later".to_owned()),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_asks_for() {
+        let graphql = |codes: &[&str], message: &str| Error::Graphql {
+            codes: codes.iter().map(|code| (*code).to_owned()).collect(),
+            message: message.to_owned(),
+        };
+        let unsupported = || Error::Unsupported { what: "status 404".to_owned() };
+        let status = |status: u16| StatusCode::from_u16(status).unwrap();
+        // A narrower query; not there; another try; `em`.
+        let check = |error: Error, expected: [bool; 4]| {
+            let em = error.hint().is_some_and(|hint| hint.contains("`em`"));
+            let found = [error.is_validation(), error.is_not_there(), error.is_transient(), em];
+            assert_eq!(found, expected, "{error:?}");
+        };
+        check(graphql(&["GRAPHQL_VALIDATION_FAILED"], "m"), [true, false, false, false]);
+        check(graphql(&["A", "BAD_USER_INPUT"], "m"), [true, false, false, false]);
+        check(graphql(&[], "Cannot query field \"lastHit\" on type \"Asset\"."), [true, false, false, false]);
+        check(graphql(&["GRAPHQL_PARSE_FAILED"], "m"), [false, false, false, false]);
+        check(graphql(&["INTERNAL_SERVER_ERROR"], "port 4040"), [false, false, true, false]);
+        check(graphql(&["INTERNAL_SERVER_ERROR"], "404: Not Found"), [false, false, false, true]);
+        check(graphql(&["NOT_FOUND"], "m"), [false, false, false, true]);
+        check(unsupported(), [false, true, false, false]);
+        check(Error::Refused(Refusal::HtmlPage), [false, true, false, false]);
+        check(Error::Refused(Refusal::Redirect(status(302))), [false, true, false, false]);
+        check(Error::Refused(Refusal::Status(status(401))), [false, false, false, false]);
+        check(Error::Refused(Refusal::BadRequestPage), [false, false, false, false]);
+        check(Error::Refused(Refusal::Graphql), [false, false, false, false]);
+        check(Error::Status { status: status(500), message: None }, [false, false, true, false]);
+        check(Error::Busy { status: status(503), retry_after: None }, [false, false, true, false]);
+        check(Error::Truncated, [false, false, true, false]);
+        check(ExchangeError::Shortened.into(), [false, false, true, false]);
+        check(ExchangeError::NotGzip.into(), [false, false, false, false]);
+        check(ExchangeError::Bomb { limit: 200 }.into(), [false, false, false, false]);
+        check(ExchangeError::TooLarge { limit: 1 }.into(), [false, false, false, false]);
+        let machine = "0f9a2c1e-1111-4222-8333-444455556666".parse().unwrap();
+        check(Error::NotRelayed { machine, what: "an HTML page".to_owned() }, [false, false, false, true]);
     }
 }

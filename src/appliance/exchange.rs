@@ -15,8 +15,8 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, USER_AGENT},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, USER_AGENT},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     connection::{Connection, Work},
     error::{ExchangeError, refuses_certificate},
+    inflate::Inflate,
     limits::{self, Deadlines, PageLimits},
     retry, text,
     token::SupportToken,
@@ -38,7 +39,8 @@ pub(super) struct Call {
     pub(super) path: String,
     /// A JSON body.
     pub(super) body: Option<Vec<u8>>,
-    pub(super) authorization: Option<HeaderValue>,
+    /// The header that logs in where a client certificate does not, by name and value.
+    pub(super) login: Option<(HeaderName, HeaderValue)>,
 }
 
 /// How long, and for how large a success, a call waits.
@@ -51,8 +53,10 @@ pub(super) struct Bounds {
     body: Duration,
     /// How slowly the body may come.
     rate: Option<PageLimits>,
-    /// The largest body of a 2xx reply.
+    /// The largest body of a 2xx reply, decoded.
     size: usize,
+    /// Whether the body may come as gzip.
+    gzip: bool,
 }
 
 impl Bounds {
@@ -64,6 +68,7 @@ impl Bounds {
             body: deadlines.call,
             rate: None,
             size: limits::CONTROL_REPLY,
+            gzip: false,
         }
     }
 
@@ -73,6 +78,7 @@ impl Bounds {
             body: deadlines.page.total,
             rate: Some(deadlines.page),
             size: limits::INGEST_PAGE,
+            gzip: true,
             ..Self::control(deadlines)
         }
     }
@@ -82,7 +88,10 @@ impl Bounds {
 pub(super) struct Received {
     pub(super) status: StatusCode,
     headers: HeaderMap,
+    /// Decoded.
     pub(super) body: Result<Bytes, ExchangeError>,
+    /// How many bytes of body came over the wire.
+    pub(super) wire_bytes: u64,
 }
 
 /// No head arrived.
@@ -131,7 +140,7 @@ impl Connection {
     /// body that is an error, the connection is of no further use.
     pub(super) async fn exchange(&mut self, call: Call, bounds: Bounds) -> Result<Received, Failed> {
         self.sent.store(false, Ordering::Relaxed);
-        let mut request = request(call, self.authority());
+        let mut request = request(call, self.authority(), bounds.gzip);
         let informational = Arc::new(AtomicUsize::new(0));
         hyper::ext::on_informational(&mut request, {
             let seen = Arc::clone(&informational);
@@ -159,58 +168,115 @@ impl Connection {
         };
         let (head, body) = response.into_parts();
         let size = if head.status.is_success() { bounds.size } else { limits::ERROR_REPLY };
-        let body = match encoding(&head.headers) {
-            Some(encoding) => Err(ExchangeError::Encoded { encoding }),
-            None => read_body(body, work, size, bounds).await,
+        let mut received = 0;
+        let body = match Text::begin(&head.headers, size, bounds.gzip) {
+            Ok(text) => read_body(body, work, text, bounds, &mut received).await,
+            Err(encoded) => Err(encoded),
         };
-        Ok(Received { status: head.status, headers: head.headers, body })
+        Ok(Received { status: head.status, headers: head.headers, body, wire_bytes: received })
     }
 }
 
-fn request(call: Call, authority: &str) -> Request<Full<Bytes>> {
+fn request(call: Call, authority: &str, gzip: bool) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(Bytes::from(call.body.unwrap_or_default())));
     *request.method_mut() = call.method;
     *request.uri_mut() = call.path.parse().expect("paths are literals and percent-encoded ids");
     let headers = request.headers_mut();
     headers.insert(HOST, authority.parse().expect("a parsed endpoint is a valid Host header"));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if gzip {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("robocred/", env!("CARGO_PKG_VERSION"))));
     if !request.body().is_end_stream() {
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if let Some(value) = call.authorization {
-        request.headers_mut().insert(AUTHORIZATION, value);
+    if let Some((name, value)) = call.login {
+        request.headers_mut().insert(name, value);
     }
     request
 }
 
-/// The encoding the body is in, unless it is plain.
-fn encoding(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_ENCODING)?;
-    let plain =
-        value.as_bytes().eq_ignore_ascii_case(b"identity") && headers.get_all(CONTENT_ENCODING).iter().count() == 1;
-    (!plain).then(|| text::shown(value.as_bytes(), None).unwrap_or_default())
+/// A body on its way from the wire to its text.
+enum Text {
+    Plain { text: BytesMut, limit: usize },
+    Gzip(Inflate),
 }
 
-async fn read_body(mut body: Incoming, work: &mut Work, size: usize, bounds: Bounds) -> Result<Bytes, ExchangeError> {
+impl Text {
+    /// As the head says that the body is encoded, if it may be.
+    fn begin(headers: &HeaderMap, limit: usize, gzip: bool) -> Result<Self, ExchangeError> {
+        let plain = Self::Plain { text: BytesMut::new(), limit };
+        let mut named = headers.get_all(CONTENT_ENCODING).iter();
+        let Some(encoding) = named.next() else { return Ok(plain) };
+        let is = |name: &str| encoding.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+        match named.next() {
+            None if is("identity") => Ok(plain),
+            None if gzip && (is("gzip") || is("x-gzip")) => Ok(Self::Gzip(Inflate::new(limit))),
+            _ => Err(ExchangeError::Encoded { encoding: shown_encoding(encoding) }),
+        }
+    }
+
+    fn limit(&self) -> usize {
+        match self {
+            Self::Plain { limit, .. } => *limit,
+            // What is compressed is hardly ever larger than what it becomes.
+            Self::Gzip(inflate) => inflate.limit(),
+        }
+    }
+
+    fn feed(&mut self, data: &[u8]) -> Result<(), ExchangeError> {
+        match self {
+            Self::Plain { text, limit } if text.len() + data.len() > *limit => {
+                Err(ExchangeError::TooLarge { limit: *limit })
+            }
+            Self::Plain { text, .. } => {
+                text.extend_from_slice(data);
+                Ok(())
+            }
+            Self::Gzip(inflate) => inflate.feed(data),
+        }
+    }
+
+    fn finish(self) -> Result<Bytes, ExchangeError> {
+        match self {
+            Self::Plain { text, .. } => Ok(text.freeze()),
+            Self::Gzip(inflate) => inflate.finish().map(Bytes::from),
+        }
+    }
+}
+
+/// A reply may name anything as its encoding, also what it was sent: only words that cannot be that are shown.
+fn shown_encoding(value: &HeaderValue) -> String {
+    const KNOWN: [&str; 8] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "identity", "dcb"];
+    let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    let known = value.split(',').all(|name| KNOWN.contains(&name.trim()));
+    if known { value } else { "another encoding".to_owned() }
+}
+
+async fn read_body(
+    mut body: Incoming,
+    work: &mut Work,
+    mut text: Text,
+    bounds: Bounds,
+    received: &mut u64,
+) -> Result<Bytes, ExchangeError> {
     // The length a server promises decides only whether to begin; memory grows with what arrives.
-    if body.size_hint().lower() > size as u64 {
-        return Err(ExchangeError::TooLarge { limit: size });
+    let limit = text.limit();
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ExchangeError::TooLarge { limit });
     }
     let end = bounds.begun + bounds.body;
     let mut rate = bounds.rate.map(Rate::start);
-    let mut whole = BytesMut::new();
     loop {
         let alarm = rate.as_ref().map_or(end, |rate| rate.window_end().min(end));
         match timeout_at(alarm, work.until(body.frame())).await {
-            Ok(None) => return Ok(whole.freeze()),
+            Ok(None) => return text.finish(),
             Ok(Some(Err(error))) => return Err(broken(error)),
             Ok(Some(Ok(frame))) => {
                 let data = frame.into_data().unwrap_or_default();
-                if whole.len() + data.len() > size {
-                    return Err(ExchangeError::TooLarge { limit: size });
-                }
-                whole.extend_from_slice(&data);
+                *received += data.len() as u64;
+                text.feed(&data)?;
                 if let Some(rate) = &mut rate {
                     rate.received += data.len() as u64;
                 }

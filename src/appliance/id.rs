@@ -38,6 +38,11 @@ impl RemoteId {
     }
 }
 
+/// Whether a text can be an id.
+pub(super) fn fits(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.len()) && !text.chars().any(char::is_control) && !text.bytes().all(|b| b == b'.')
+}
+
 fn hex(digit: u8) -> char {
     char::from_digit(digit.into(), 16).map_or('0', |c| c.to_ascii_uppercase())
 }
@@ -46,10 +51,7 @@ impl FromStr for RemoteId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let fits = (1..=LONGEST).contains(&text.len())
-            && !text.chars().any(char::is_control)
-            && !text.bytes().all(|b| b == b'.');
-        if fits { Ok(Self(text.to_owned())) } else { Err(NotAnId) }
+        if fits(text) { Ok(Self(text.to_owned())) } else { Err(NotAnId) }
     }
 }
 

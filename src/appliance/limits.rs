@@ -6,6 +6,10 @@ use std::time::Duration;
 pub(super) const CONTROL_REPLY: usize = 1 << 20;
 /// The largest ingest page, in bytes.
 pub(super) const INGEST_PAGE: usize = 64 << 20;
+/// How many times its compressed size a page may have.
+pub(super) const INFLATED: u64 = 200;
+/// How large a page may be whatever its compressed size, in bytes.
+pub(super) const INFLATED_FREE: u64 = 64 << 10;
 /// The largest error body that is looked at for a message, in bytes.
 pub(super) const ERROR_REPLY: usize = 64 << 10;
 /// The most characters of an error body that are kept.
@@ -20,6 +24,10 @@ pub(super) const INFORMATIONAL: usize = 5;
 pub(super) const JSON_DEPTH: usize = 32;
 /// The most values in one JSON reply.
 pub(super) const JSON_ELEMENTS: usize = 200_000;
+/// The longest cursor, as it is written.
+pub(super) const CURSOR: usize = 4 << 10;
+/// The most pages of paired appliances, of 100 each.
+pub(super) const PAIRED_PAGES: usize = 100;
 /// The longest support token, in bytes.
 pub(super) const TOKEN: usize = 8 << 10;
 

@@ -9,36 +9,45 @@
 //! in `docs/APPLIANCE.md`.
 //!
 //! HTTP/1.1 is spoken over a connection this module opens itself, so that no
-//! redirect, system proxy, pool, automatic retry or decompression exists that
-//! would have to be switched off where the support token travels.
+//! redirect, system proxy, pool or automatic retry exists that would have to be
+//! switched off where the support token travels. Compression is asked for and
+//! taken where pages are read, nowhere else.
 //!
 //! On failure: every reply is judged by its status before its body, no error
 //! holds the token or a body beyond 256 cleaned characters, and every error of
 //! a changing call says whether the request can have left this machine.
 
+mod api_key;
 mod connection;
+mod cut;
 mod error;
 mod exchange;
 mod id;
+mod inflate;
 mod json;
 mod limits;
 mod outcome;
+mod pages;
 mod proxy;
 mod query;
 mod read;
 mod retry;
 mod robots;
+mod scan;
 mod text;
 mod token;
 mod wire;
 
+pub use api_key::ApiKey;
 pub use connection::{Connection, Phase, Phases, Target, connect};
+pub use cut::{Cut, Record};
 pub use error::{ConnectError, Error, ExchangeError};
 pub use id::{NotAnId, RemoteId};
 pub use limits::{Deadlines, PageLimits};
 pub use outcome::{Difference, NotDone, Outcome, Reply, UnknownReason, differences};
+pub use pages::{Body, Cursor, List, PageAsk, PairedIcp, Peek, Width};
 pub use query::Query;
-pub use read::{Answer, Cursor, Login, Page, Probe, ReadApi, Record, Refusal, Version};
+pub use read::{Answer, Login, Probe, ReadApi, Refusal, Version};
 pub use retry::Backoff;
 pub use robots::{Authority, Listing, NewRobot, RemoteRobot, Removal, RobotsApi};
 pub use token::{SupportToken, TokenError};
@@ -59,6 +68,6 @@ mod tests {
         is_send(|| any::<&RobotsApi>().list(any()));
         is_send(|| any::<&RobotsApi>().remove(any(), any()));
         is_send(|| any::<&ReadApi>().log_in());
-        is_send(|| any::<&ReadApi>().assets_page(any(), any(), any()));
+        is_send(|| any::<&ReadApi>().graphql_page(any()));
     }
 }

@@ -1,25 +1,31 @@
-//! The calls that cannot change an appliance: probes, version, pages of assets.
+//! The calls that cannot change an appliance: probes, version, pages of its lists, hits, paired appliances.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use rustls::ClientConfig;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use super::{
+    PairedIcp,
+    api_key::ApiKey,
     connection::{Connection, Target, connect},
     error::{Error, ExchangeError},
     exchange::{Bounds, Call, Failed, Received},
     id::RemoteId,
-    limits::Deadlines,
+    limits::{self, Deadlines},
+    pages::{Body, PageAsk},
     query::Query,
     text,
     token::SupportToken,
     wire,
 };
+use crate::site::MachineId;
+
+/// As recorded traffic spells it, in lower case as HTTP compares it.
+const X_API_KEYS: HeaderName = HeaderName::from_static("x-apikeys");
 
 /// A request whose answer shows whether the client certificate logs in.
 ///
@@ -144,35 +150,6 @@ pub struct Version {
     pub server_time: Option<OffsetDateTime>,
 }
 
-/// The position after a page, opaque; good for one walk only. A cursor that
-/// comes back again means that the walk goes in circles.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cursor(String);
-
-/// One device as the appliance describes it.
-#[derive(Debug)]
-pub struct Record {
-    /// Its id.
-    pub id: RemoteId,
-    /// The whole record, one JSON object, byte for byte as it came.
-    pub json: Box<RawValue>,
-}
-
-/// One page of a walk over all assets.
-#[derive(Debug)]
-pub struct Page {
-    /// The records, in the server's order.
-    pub records: Vec<Record>,
-    /// Where the next page begins, if the server said so.
-    pub end_cursor: Option<Cursor>,
-    /// Whether the server says there is more; `None` if it does not say.
-    pub has_next: Option<bool>,
-    /// The server's own count of all records, if it gave one.
-    pub total_count: Option<u64>,
-    /// The size of the reply in bytes.
-    pub bytes: u64,
-}
-
 /// Reading from an appliance.
 ///
 /// Cannot change anything: the only requests it can form are `GET` under
@@ -184,6 +161,8 @@ pub struct ReadApi {
     target: Target,
     tls: Arc<ClientConfig>,
     deadlines: Deadlines,
+    relay: Option<MachineId>,
+    api_key: Option<Arc<ApiKey>>,
     idle: Mutex<Option<Connection>>,
 }
 
@@ -191,22 +170,24 @@ pub struct ReadApi {
 enum Ask<'a> {
     Version,
     NilAsset,
-    Assets { offset: u64, limit: u32, include_hidden: bool },
-    Graphql { query: Query, variables: &'a wire::Variables<'a> },
-}
-
-impl Ask<'_> {
-    fn call(&self) -> Call {
-        let (method, path, body) = match *self {
-            Self::Version => (Method::GET, "/v1/version", None),
-            Self::NilAsset => (Method::GET, "/v1/assets/00000000-0000-0000-0000-000000000000", None),
-            Self::Assets { offset, limit, include_hidden } => {
-                (Method::POST, "/v1/assets", Some(wire::paging(offset, limit, include_hidden)))
-            }
-            Self::Graphql { query, variables } => (Method::POST, "/graphql", Some(wire::graphql(query, variables))),
-        };
-        Call { method, path: path.to_owned(), body, authorization: None }
-    }
+    Assets {
+        offset: u64,
+        limit: u32,
+        include_hidden: bool,
+    },
+    Hits {
+        asset: &'a RemoteId,
+    },
+    /// Through the relay, where there is one.
+    Graphql {
+        query: Query,
+        variables: &'a wire::Variables<'a>,
+    },
+    /// The Enterprise Manager's own.
+    Manager {
+        query: Query,
+        variables: &'a wire::Variables<'a>,
+    },
 }
 
 impl ReadApi {
@@ -214,21 +195,56 @@ impl ReadApi {
     /// certificate to offer. Touches nothing.
     #[must_use]
     pub fn new(target: Target, tls: Arc<ClientConfig>, deadlines: Deadlines) -> Self {
-        Self { target, tls, deadlines, idle: Mutex::new(None) }
+        Self { target, tls, deadlines, relay: None, api_key: None, idle: Mutex::new(None) }
+    }
+
+    /// GraphQL is asked of the paired appliance of this id, through the Enterprise Manager that `target` is.
+    #[must_use]
+    pub fn relayed_to(self, machine: Option<MachineId>) -> Self {
+        Self { relay: machine, ..self }
+    }
+
+    /// Every request carries this API key.
+    #[must_use]
+    pub fn with_api_key(self, key: impl Into<Arc<ApiKey>>) -> Self {
+        Self { api_key: Some(key.into()), ..self }
+    }
+
+    fn call(&self, ask: &Ask<'_>) -> Call {
+        let (method, path, body) = match *ask {
+            Ask::Version => (Method::GET, "/v1/version".to_owned(), None),
+            Ask::NilAsset => (Method::GET, "/v1/assets/00000000-0000-0000-0000-000000000000".to_owned(), None),
+            Ask::Assets { offset, limit, include_hidden } => {
+                (Method::POST, "/v1/assets".to_owned(), Some(wire::paging(offset, limit, include_hidden)))
+            }
+            Ask::Hits { asset } => (Method::GET, format!("/v1/assets/{}/plugin_hits", asset.path_segment()), None),
+            Ask::Graphql { query, variables } => {
+                let path = self.relay.as_ref().map_or_else(|| "/graphql".to_owned(), |id| format!("/{id}/graphql"));
+                (Method::POST, path, Some(wire::graphql(query, variables)))
+            }
+            Ask::Manager { query, variables } => {
+                (Method::POST, "/graphql".to_owned(), Some(wire::graphql(query, variables)))
+            }
+        };
+        let login = self.api_key.as_ref().map(|key| (X_API_KEYS, key.header()));
+        Call { method, path, body, login }
     }
 
     /// `GET /v1/version`. Network.
     pub async fn version(&self) -> Result<Version, Error> {
         let received = self.fetch(&Ask::Version, self.control()).await?;
         let server_time = received.date();
-        let version: wire::Version = wire::read(&readable(received, None)?)?;
-        let version = text::shown(version.version.as_bytes(), None)
+        let version: wire::Version = wire::read(&readable(received, self.secret())?)?;
+        let version = text::shown(version.version.as_bytes(), self.secret())
             .ok_or_else(|| Error::Unexpected { reason: "an empty version".to_owned() })?;
         Ok(Version { version, server_time })
     }
 
     /// One probe, on a connection of its own so that the certificate is judged anew. Network.
     pub async fn probe(&self, probe: Probe) -> Login {
+        if !self.can_ask(probe) {
+            return Login::new(probe, None, Err(rest_is_not_relayed()));
+        }
         match connect(&self.target, &self.tls, &self.deadlines).await {
             Ok(connection) => self.probe_on(connection, probe).await,
             Err(error) => Login::new(probe, None, Err(error.into())),
@@ -238,8 +254,15 @@ impl ReadApi {
     /// One probe, on a connection that [`connect`] has just opened, for who
     /// wants to look at that connection first. Network.
     pub async fn probe_on(&self, mut connection: Connection, probe: Probe) -> Login {
-        match connection.exchange(probe_ask(probe).call(), self.control()).await {
-            Ok(received) => Login::new(probe, received.date(), let_in(probe, received)),
+        if !self.can_ask(probe) {
+            return Login::new(probe, None, Err(rest_is_not_relayed()));
+        }
+        match connection.exchange(self.call(&probe_ask(probe)), self.control()).await {
+            Ok(received) => {
+                let server_time = received.date();
+                let answer = let_in(probe, received, self.secret()).map_err(|error| self.relayed(error));
+                Login::new(probe, server_time, answer)
+            }
             Err(failed) => Login::new(probe, None, Err(failed.error.into())),
         }
     }
@@ -260,7 +283,7 @@ impl ReadApi {
 
     async fn log_in_from(&self, first: Login) -> Login {
         let mut best = first;
-        for probe in &Probe::ALL[1..] {
+        for probe in Probe::ALL[1..].iter().filter(|probe| self.can_ask(**probe)) {
             if best.answer.is_final() {
                 break;
             }
@@ -272,34 +295,96 @@ impl ReadApi {
         best
     }
 
-    /// A page of assets over GraphQL, in a fixed order, after `after` (from the start without). Network.
-    pub async fn assets_page(&self, after: Option<&Cursor>, first: u32, include_hidden: bool) -> Result<Page, Error> {
-        let variables = wire::Variables::page(after.map(|cursor| cursor.0.as_str()), first, include_hidden);
-        let ask = Ask::Graphql { query: Query::Assets, variables: &variables };
-        let body = graphql_body(self.fetch(&ask, self.page()).await?)?;
-        let assets = wire::graphql_data(&body)?;
-        let info = assets.page_info.unwrap_or_default();
-        Ok(Page {
-            records: records(assets.nodes)?,
-            end_cursor: info.end_cursor.filter(|cursor| !cursor.is_empty()).map(Cursor),
-            has_next: info.has_next_page,
-            total_count: assets.total_count,
-            bytes: body.len() as u64,
-        })
+    /// A page over GraphQL, in a fixed order. Network.
+    pub async fn graphql_page(&self, ask: &PageAsk<'_>) -> Result<Body, Error> {
+        let query = Query::Page { list: ask.list, width: ask.width, details: ask.details };
+        let variables = wire::Variables::page(ask);
+        let page = self.body(&Ask::Graphql { query, variables: &variables }, graphql_body).await;
+        page.map_err(|error| self.relayed(error))
     }
 
     /// A page of assets over REST v1, from `offset`: an empty one ends the
-    /// walk. It has no cursor and no count. Network.
-    pub async fn rest_assets_page(&self, offset: u64, limit: u32, include_hidden: bool) -> Result<Page, Error> {
-        let ask = Ask::Assets { offset, limit, include_hidden };
-        let body = readable(self.fetch(&ask, self.page()).await?, None)?;
-        Ok(Page {
-            records: records(wire::rest_assets(&body)?)?,
-            end_cursor: None,
-            has_next: None,
-            total_count: None,
-            bytes: body.len() as u64,
-        })
+    /// walk. It has no cursor and no count. Network; sends nothing where there is a relay.
+    pub async fn rest_page(&self, offset: u64, limit: u32, include_hidden: bool) -> Result<Body, Error> {
+        self.rest(&Ask::Assets { offset, limit, include_hidden }, readable).await
+    }
+
+    /// What the plugins found on one device, over REST v1; `None`: the
+    /// appliance says, in JSON, that there is no such thing. Network; sends
+    /// nothing where there is a relay.
+    pub async fn plugin_hits(&self, asset: &RemoteId) -> Result<Option<Body>, Error> {
+        let mut gone = false;
+        let judge = |received: Received, secret: Option<&SupportToken>| match &received.body {
+            Ok(body) if received.status == StatusCode::NOT_FOUND && !received.is_html() && wire::is_json(body) => {
+                gone = true;
+                Ok(Bytes::new())
+            }
+            _ => readable(received, secret),
+        };
+        let body = self.rest(&Ask::Hits { asset }, judge).await?;
+        Ok((!gone).then_some(body))
+    }
+
+    /// The appliances that this Enterprise Manager is paired with, for `em` in
+    /// the configuration; what has no usable id is left out. Network.
+    pub async fn paired_icps(&self) -> Result<Vec<PairedIcp>, Error> {
+        let (mut all, mut after) = (Vec::new(), None::<String>);
+        for _ in 0..limits::PAIRED_PAGES {
+            let variables = wire::Variables::paired(after.as_deref());
+            let ask = Ask::Manager { query: Query::PairedIcps, variables: &variables };
+            let page = self.body(&ask, graphql_body).await;
+            let page = page.and_then(|body| wire::paired_icps(&body.text, self.secret()));
+            let (icps, next) = page.map_err(|error| if error.is_validation() { not_a_manager() } else { error })?;
+            all.extend(icps);
+            match next {
+                Some(cursor) if after.as_ref() != Some(&cursor) => after = Some(cursor),
+                _ => return Ok(all),
+            }
+        }
+        Err(Error::Unexpected { reason: format!("more than {} pages of paired appliances", limits::PAIRED_PAGES) })
+    }
+
+    async fn rest(
+        &self,
+        ask: &Ask<'_>,
+        judge: impl FnOnce(Received, Option<&SupportToken>) -> Result<Bytes, Error>,
+    ) -> Result<Body, Error> {
+        if self.relay.is_some() {
+            return Err(rest_is_not_relayed());
+        }
+        self.body(ask, judge).await
+    }
+
+    /// `judge` is handed what has to be kept out of any message.
+    async fn body(
+        &self,
+        ask: &Ask<'_>,
+        judge: impl FnOnce(Received, Option<&SupportToken>) -> Result<Bytes, Error>,
+    ) -> Result<Body, Error> {
+        let received = self.fetch(ask, self.page()).await?;
+        let (server_time, wire) = (received.date(), received.wire_bytes);
+        let text = judge(received, self.secret())?;
+        Ok(Body { received: wire, text, server_time, key: self.api_key.clone() })
+    }
+
+    fn secret(&self) -> Option<&SupportToken> {
+        self.api_key.as_deref().map(ApiKey::secret)
+    }
+
+    /// Whether a probe goes where a relay leads: nothing is known of REST behind one.
+    fn can_ask(&self, probe: Probe) -> bool {
+        self.relay.is_none() || probe == Probe::Graphql
+    }
+
+    /// What an error means where GraphQL is relayed: a wrong id is answered as an unknown path is.
+    fn relayed(&self, error: Error) -> Error {
+        match (&self.relay, error) {
+            (Some(machine), Error::Refused(refusal)) if refusal.is_weak() => {
+                Error::NotRelayed { machine: machine.clone(), what: refusal.to_string() }
+            }
+            (Some(machine), Error::Unsupported { what }) => Error::NotRelayed { machine: machine.clone(), what },
+            (_, error) => error,
+        }
     }
 
     fn control(&self) -> Bounds {
@@ -314,7 +399,7 @@ impl ReadApi {
     async fn fetch(&self, ask: &Ask<'_>, bounds: Bounds) -> Result<Received, Error> {
         let mut idle = self.idle.lock().await;
         if let Some(mut connection) = idle.take() {
-            match connection.exchange(ask.call(), bounds).await {
+            match connection.exchange(self.call(ask), bounds).await {
                 Ok(received) => {
                     keep(&mut idle, connection, &received);
                     return Ok(received);
@@ -325,7 +410,7 @@ impl ReadApi {
             }
         }
         let mut connection = connect(&self.target, &self.tls, &self.deadlines).await?;
-        let received = connection.exchange(ask.call(), bounds).await.map_err(|failed| failed.error)?;
+        let received = connection.exchange(self.call(ask), bounds).await.map_err(|failed| failed.error)?;
         keep(&mut idle, connection, &received);
         Ok(received)
     }
@@ -348,30 +433,30 @@ fn probe_ask(probe: Probe) -> Ask<'static> {
 }
 
 /// Whether the reply to a probe shows that the certificate was let in.
-fn let_in(probe: Probe, received: Received) -> Result<(), Error> {
+fn let_in(probe: Probe, received: Received, secret: Option<&SupportToken>) -> Result<(), Error> {
     match probe {
-        Probe::Graphql => wire::graphql_data(&graphql_body(received)?).map(|_| ()),
-        Probe::RestList => wire::rest_assets(&readable(received, None)?).map(|_| ()),
+        Probe::Graphql => wire::has_assets(&graphql_body(received, secret)?, secret),
+        Probe::RestList => wire::is_listing(&readable(received, secret)?),
         Probe::RestNil if received.status == StatusCode::NOT_FOUND && !received.is_html() => {
             let body = received.body?;
             wire::is_json(&body).then_some(()).ok_or_else(|| unsupported(StatusCode::NOT_FOUND))
         }
         Probe::RestNil => {
-            let body = readable(received, None)?;
+            let body = readable(received, secret)?;
             wire::is_json(&body).then_some(()).ok_or_else(|| Error::Unexpected { reason: "not JSON".to_owned() })
         }
     }
 }
 
 /// The body of a GraphQL reply. GraphQL errors with a 4xx or 5xx status are told as such.
-fn graphql_body(received: Received) -> Result<Bytes, Error> {
+fn graphql_body(received: Received, secret: Option<&SupportToken>) -> Result<Bytes, Error> {
     if !received.status.is_success()
         && let Ok(body) = &received.body
-        && let Err(error @ (Error::Graphql { .. } | Error::Refused(_))) = wire::graphql_data(body)
+        && let Err(error @ (Error::Graphql { .. } | Error::Refused(_))) = wire::graphql_data(body, secret)
     {
         return Err(error);
     }
-    readable(received, None)
+    readable(received, secret)
 }
 
 /// The body of a success, or what the status says. `token` is kept out of any message.
@@ -394,6 +479,10 @@ fn unsupported(status: StatusCode) -> Error {
     Error::Unsupported { what: format!("status {}", status.as_u16()) }
 }
 
-fn records(nodes: Vec<Box<RawValue>>) -> Result<Vec<Record>, Error> {
-    nodes.into_iter().map(|json| Ok(Record { id: wire::record_id(&json)?, json })).collect()
+fn rest_is_not_relayed() -> Error {
+    Error::Unsupported { what: "REST through an Enterprise Manager, of which nothing is known".to_owned() }
+}
+
+fn not_a_manager() -> Error {
+    Error::Unsupported { what: "a list of paired appliances, which only an Enterprise Manager has".to_owned() }
 }

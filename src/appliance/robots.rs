@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, header::AUTHORIZATION};
 use rustls::ClientConfig;
 
 use super::{
@@ -178,7 +178,7 @@ impl RobotsApi {
                 });
             }
         };
-        let call = Call { method, path, body, authorization: token.map(SupportToken::authorization) };
+        let call = Call { method, path, body, login: token.map(|token| (AUTHORIZATION, token.authorization())) };
         match connection.exchange(call, bounds).await {
             Ok(received) => Sent::Received(received),
             Err(Failed { sent, error: ExchangeError::CertificateRefused { alert } }) => {

@@ -13,25 +13,28 @@ use super::limits;
 /// [`RobotsApi`](super::RobotsApi) calls only.
 pub struct SupportToken(Zeroizing<Vec<u8>>);
 
-/// Why bytes are not a support token; never repeats them.
+/// Why bytes are not a support token, or not an API key; never repeats them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// Nothing, or nothing but a newline.
-    #[error("the support token is empty")]
+    #[error("it is empty")]
     Empty,
     /// More than 8 KiB.
-    #[error("the support token is longer than {limit} bytes")]
+    #[error("it is longer than {limit} bytes")]
     TooLong {
         /// The limit in bytes.
         limit: usize,
     },
     /// A newline before the last character: probably two things in one file.
-    #[error("the support token holds a newline")]
+    #[error("it holds a newline")]
     Newline,
     /// A space, a control character or something that is not ASCII.
-    #[error("the support token holds a space, a control character or a non-ASCII byte")]
+    #[error("it holds a space, a control character or a non-ASCII byte")]
     Character,
+    /// A semicolon in an API key.
+    #[error("it holds a semicolon")]
+    Semicolon,
 }
 
 impl SupportToken {

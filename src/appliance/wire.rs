@@ -9,7 +9,13 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{error::Category, value::RawValue};
 
-use super::{Error, Query, Refusal, RemoteId, json, text};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+use super::{
+    Error, PairedIcp, Query, Refusal, RemoteId, SupportToken, json,
+    pages::{List, PageAsk},
+    text,
+};
 use crate::x509::Fingerprint;
 
 /// Reads bytes as JSON of one type, within the bounds of [`json::bounded`].
@@ -153,7 +159,7 @@ struct Graphql<'a> {
     variables: &'a Variables<'a>,
 }
 
-/// The variables of [`Query::Assets`]; none for the others.
+/// The variables of [`Query::Page`] and [`Query::PairedIcps`]; none for the others.
 #[derive(Serialize)]
 pub(super) struct Variables<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,16 +178,39 @@ impl<'a> Variables<'a> {
         Self { first: None, after: None, filter: None, sort: None }
     }
 
+    /// A page of the appliances that an Enterprise Manager lists.
+    pub(super) const fn paired(after: Option<&'a str>) -> Self {
+        Self { first: Some(100), after, filter: None, sort: None }
+    }
+
     /// A page in the one order that recorded traffic shows; cursors are offsets, so it must not change.
-    pub(super) fn page(after: Option<&'a str>, first: u32, include_hidden: bool) -> Self {
+    pub(super) fn page(ask: &PageAsk<'a>) -> Self {
+        let by = if ask.list == List::Events { "eventId" } else { "id" };
         Self {
-            first: Some(first),
-            after,
-            // A text for a boolean: what a working client sends.
-            filter: (!include_hidden)
-                .then(|| serde_json::json!({ "field": "hidden", "op": "Equal", "values": "false" })),
-            sort: Some(serde_json::json!([{ "field": "id", "direction": "DescNullLast" }])),
+            first: Some(ask.first),
+            after: ask.after.map(|cursor| cursor.0.as_str()),
+            filter: filter(ask),
+            sort: Some(serde_json::json!([{ "field": by, "direction": "DescNullLast" }])),
         }
+    }
+}
+
+/// What narrows a page: nothing, one condition, or all of several.
+fn filter(ask: &PageAsk<'_>) -> Option<serde_json::Value> {
+    let condition =
+        |field: &str, op: &str, values: String| serde_json::json!({ "field": field, "op": op, "values": values });
+    let mut all = Vec::new();
+    if matches!(ask.list, List::Assets | List::AssetIds) && !ask.include_hidden {
+        // A text for a boolean: what a working client sends.
+        all.push(condition("hidden", "Equal", "false".to_owned()));
+    }
+    let time = if ask.list == List::Events { "time" } else { "lastUpdate" };
+    let text = |time: OffsetDateTime| time.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default();
+    all.extend(ask.since.map(|since| condition(time, "GreaterEqual", text(since))));
+    all.extend(ask.until.map(|until| condition(time, "LessEqual", text(until))));
+    match all.len() {
+        0 | 1 => all.pop(),
+        _ => Some(serde_json::json!({ "op": "And", "expressions": all })),
     }
 }
 
@@ -190,7 +219,9 @@ pub(super) fn graphql(query: Query, variables: &Variables<'_>) -> Vec<u8> {
 }
 
 /// The data of a GraphQL reply, or its errors: in either envelope, also next to data.
-pub(super) fn graphql_data(body: &[u8]) -> Result<Assets, Error> {
+///
+/// `secret` is kept out of any message.
+pub(super) fn graphql_data<'a>(body: &'a [u8], secret: Option<&SupportToken>) -> Result<&'a RawValue, Error> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
@@ -202,18 +233,96 @@ pub(super) fn graphql_data(body: &[u8]) -> Result<Assets, Error> {
     struct Nested {
         errors: Vec<GraphqlError>,
     }
-    #[derive(Deserialize)]
-    struct Data {
-        assets: Assets,
-    }
     let envelope: Envelope<'_> = read(body)?;
     let mut errors = envelope.errors.unwrap_or_default();
     errors.extend(envelope.error.into_iter().flat_map(|nested| nested.errors));
     if !errors.is_empty() {
-        return Err(graphql_failure(&errors));
+        return Err(graphql_failure(&errors, secret));
     }
-    let data = envelope.data.ok_or_else(|| Error::Unexpected { reason: "GraphQL without data".to_owned() })?;
-    parse::<Data>(data.get()).map(|data| data.assets)
+    envelope.data.ok_or_else(|| Error::Unexpected { reason: "GraphQL without data".to_owned() })
+}
+
+/// Whether a GraphQL reply holds a list of assets.
+pub(super) fn has_assets(body: &[u8], secret: Option<&SupportToken>) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Data {
+        #[serde(rename = "assets")]
+        _assets: Connection,
+    }
+    #[derive(Deserialize)]
+    struct Connection {
+        #[serde(rename = "nodes")]
+        _nodes: Vec<de::IgnoredAny>,
+    }
+    parse::<Data>(graphql_data(body, secret)?.get()).map(drop)
+}
+
+/// One page of the appliances that an Enterprise Manager lists, and the
+/// position after it if there is more. What has no usable id is left out.
+pub(super) fn paired_icps(
+    body: &[u8],
+    secret: Option<&SupportToken>,
+) -> Result<(Vec<PairedIcp>, Option<String>), Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        em_paired_icps: Option<Connection>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Connection {
+        nodes: Option<Vec<Option<Node>>>,
+        edges: Option<Vec<Option<Edge>>>,
+        page_info: Option<PageInfo>,
+    }
+    #[derive(Deserialize)]
+    struct Edge {
+        node: Option<Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        status: Option<String>,
+        site: Option<Site>,
+        version: Option<Version>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Site {
+        machine_id: Option<String>,
+        name: Option<String>,
+        host: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Version {
+        version: Option<String>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct PageInfo {
+        end_cursor: Option<String>,
+        has_next_page: Option<bool>,
+    }
+    let data: Data = parse(graphql_data(body, secret)?.get())?;
+    let Some(connection) = data.em_paired_icps else { return Ok((Vec::new(), None)) };
+    let edges = connection.edges.into_iter().flatten().flatten().filter_map(|edge| edge.node);
+    let nodes: Vec<Node> = match connection.nodes {
+        Some(nodes) => nodes.into_iter().flatten().collect(),
+        None => edges.collect(),
+    };
+    let clean = |text: Option<String>| text::shown(text?.as_bytes(), secret);
+    let icps = nodes.into_iter().filter_map(|node| {
+        let site = node.site?;
+        Some(PairedIcp {
+            machine_id: site.machine_id?.parse().ok()?,
+            name: clean(site.name),
+            host: clean(site.host),
+            status: clean(node.status),
+            version: clean(node.version.and_then(|version| version.version)),
+        })
+    });
+    let more = connection.page_info.filter(|info| info.has_next_page != Some(false));
+    let next = more.and_then(|info| info.end_cursor).filter(|cursor| !cursor.is_empty());
+    Ok((icps.collect(), next))
 }
 
 #[derive(Deserialize)]
@@ -227,10 +336,10 @@ struct Extensions {
     code: Option<serde_json::Value>,
 }
 
-fn graphql_failure(errors: &[GraphqlError]) -> Error {
+fn graphql_failure(errors: &[GraphqlError], secret: Option<&SupportToken>) -> Error {
     let code = |error: &GraphqlError| match error.extensions.as_ref()?.code.as_ref()? {
-        serde_json::Value::String(code) => text::shown(code.as_bytes(), None),
-        other => text::shown(other.to_string().as_bytes(), None),
+        serde_json::Value::String(code) => text::shown(code.as_bytes(), secret),
+        other => text::shown(other.to_string().as_bytes(), secret),
     };
     // A handful tells the story; an appliance may repeat one error for every asset.
     let mut codes: Vec<String> = Vec::new();
@@ -242,36 +351,11 @@ fn graphql_failure(errors: &[GraphqlError]) -> Error {
     if codes.iter().any(|code| matches!(code.as_str(), "UNAUTHENTICATED" | "FORBIDDEN" | "401" | "403")) {
         return Error::Refused(Refusal::Graphql);
     }
-    let message = errors.iter().find_map(|error| text::shown(error.message.as_ref()?.as_bytes(), None));
+    let message = errors.iter().find_map(|error| text::shown(error.message.as_ref()?.as_bytes(), secret));
     Error::Graphql { codes, message: message.unwrap_or_else(|| "no message".to_owned()) }
 }
 
-/// The connection `assets` of a GraphQL reply.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Assets {
-    pub(super) nodes: Vec<Box<RawValue>>,
-    pub(super) page_info: Option<PageInfo>,
-    pub(super) total_count: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PageInfo {
-    pub(super) end_cursor: Option<String>,
-    pub(super) has_next_page: Option<bool>,
-}
-
-/// A REST v1 listing: a bare array; `null`, as some servers write an empty one.
-pub(super) fn rest_assets(body: &[u8]) -> Result<Vec<Box<RawValue>>, Error> {
-    read::<Option<Vec<Box<RawValue>>>>(body).map(Option::unwrap_or_default)
-}
-
-/// The id of a record.
-pub(super) fn record_id(record: &RawValue) -> Result<RemoteId, Error> {
-    #[derive(Deserialize)]
-    struct Identified {
-        id: Id,
-    }
-    parse::<Identified>(record.get()).map(|record| record.id.0)
+/// Whether a body is a REST v1 listing: a bare array; `null`, as some servers write an empty one.
+pub(super) fn is_listing(body: &[u8]) -> Result<(), Error> {
+    read::<Option<Vec<de::IgnoredAny>>>(body).map(drop)
 }

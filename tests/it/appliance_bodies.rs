@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use robocred::appliance::{Error, Query};
+use robocred::appliance::{Error, List, Query, Width};
 use serde_json::Value;
 
-use crate::scripted::{Server, json};
+use crate::scripted::{AssetPages as _, Server, ask, json};
 
 fn synthetic(file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bodies").join(file);
@@ -47,10 +47,10 @@ async fn graphql_page_is_read(body: &Value) {
     let page = server.reads().assets_page(None, 200, false).await.unwrap();
     let nodes = body["data"]["assets"]["nodes"].as_array().unwrap();
     assert!(!nodes.is_empty());
-    assert_eq!(page.records.len(), nodes.len());
-    for (record, node) in page.records.iter().zip(nodes) {
-        assert_eq!(record.id.as_str(), node["id"].as_str().unwrap());
-        assert_eq!(&serde_json::from_str::<Value>(record.json.get()).unwrap(), node);
+    assert_eq!(page.len(), nodes.len());
+    for (record, node) in page.records().zip(nodes) {
+        assert_eq!(record.id, node["id"].as_str().unwrap());
+        assert_eq!(&serde_json::from_str::<Value>(&record.json).unwrap(), node);
     }
     assert_eq!(page.end_cursor.is_some(), body["data"]["assets"]["pageInfo"]["endCursor"].is_string());
 }
@@ -58,8 +58,8 @@ async fn graphql_page_is_read(body: &Value) {
 async fn rest_page_is_read(body: &Value) {
     let server = Server::answering(json(200, &body.to_string())).await;
     let page = server.reads().rest_assets_page(0, 500, false).await.unwrap();
-    assert_eq!(page.records.len(), body.as_array().unwrap().len());
-    assert_eq!(page.records[0].id.as_str(), body[0]["id"].as_str().unwrap());
+    assert_eq!(page.len(), body.as_array().unwrap().len());
+    assert_eq!(page.records().next().unwrap().id, body[0]["id"].as_str().unwrap());
 }
 
 async fn errors_are_errors(body: &Value) {
@@ -105,6 +105,36 @@ async fn recorded_bodies_are_read() {
     let version = samples(&rest, "GET", "/v1/version").remove(0);
     let server = Server::answering(json(200, &version.to_string())).await;
     assert_eq!(server.reads().version().await.unwrap().version, version["Version"].as_str().unwrap());
+}
+
+/// The ids, the number and the way on of every recorded page of the other lists.
+#[tokio::test]
+async fn recorded_pages_of_every_list_are_cut() {
+    let Some(folder) = recordings() else { return };
+    for (list, root, files) in [
+        (List::Assets, "assets", ["pytenable_cassette_assets.json", "pytenable_unit_assets.json"]),
+        (List::Plugins, "plugins", ["pytenable_cassette_plugins.json", "pytenable_unit_plugins.json"]),
+        (List::Events, "events", ["pytenable_cassette_events.json", "pytenable_unit_events.json"]),
+        (List::Findings, "findings", ["pytenable_unit_findings.json", "pytenable_unit_findings.json"]),
+    ] {
+        for file in files {
+            let file = recorded(&folder, file);
+            let bodies = if file.is_array() { samples(&file, "POST", "/graphql") } else { vec![file] };
+            assert!(!bodies.is_empty());
+            for body in bodies {
+                let server = Server::answering(json(200, &body.to_string())).await;
+                let page = server.reads().graphql_page(&ask(list)).await.unwrap().cut_graphql(list).unwrap();
+                let connection = &body["data"][root];
+                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let expected: Vec<String> =
+                    connection["nodes"].as_array().unwrap().iter().map(|node| text(&node["id"])).collect();
+                let found: Vec<String> = page.records().map(|record| record.id.into_owned()).collect();
+                assert_eq!(found, expected, "{root}");
+                assert_eq!(page.end_cursor.is_some(), connection["pageInfo"]["endCursor"].is_string());
+                assert_eq!((page.total_count, page.replaced), (connection["totalCount"].as_u64(), 0));
+            }
+        }
+    }
 }
 
 /// Every path of keys in a body, with the JSON types seen there. All elements
@@ -160,7 +190,7 @@ fn synthetic_bodies_have_the_shape_of_the_recorded_ones() {
 /// One unknown field would fail a whole query at a real appliance.
 #[test]
 fn every_field_that_is_asked_for_is_in_a_recorded_body() {
-    let document = Query::Assets.document();
+    let document = Query::Page { list: List::Assets, width: Width::Narrow, details: false }.document();
     let (_, fields) = document.split_once("sort: $sort)").unwrap();
     let mut asked: BTreeSet<&str> =
         fields.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();

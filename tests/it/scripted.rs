@@ -10,7 +10,9 @@ use std::{
 };
 
 use robocred::{
-    appliance::{Deadlines, PageLimits, ReadApi, RobotsApi, SupportToken, Target},
+    appliance::{
+        Cursor, Cut, Deadlines, Error, List, PageAsk, PageLimits, ReadApi, RobotsApi, SupportToken, Target, Width,
+    },
     x509::{Certificate, KeyAlgorithm, PrivateKey, Profile, Validity},
 };
 use rustls::{
@@ -149,6 +151,12 @@ impl Server {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// The pin of its key.
+    #[cfg(feature = "simulator")]
+    pub fn pin(&self) -> robocred::x509::SpkiPin {
+        robocred::x509::SpkiPin::of_certificate(&self.certificate).unwrap()
+    }
+
     /// Waits until the server has closed one connection more.
     pub async fn one_ended(&self) {
         let ended = tokio::time::timeout(Duration::from_secs(5), self.ended.acquire()).await;
@@ -276,4 +284,43 @@ pub fn reply(status: u16, content_type: &str, body: &str) -> String {
 
 pub fn json(status: u16, body: &str) -> String {
     reply(status, "application/json; charset=utf-8", body)
+}
+
+/// The first page of a list.
+pub fn ask(list: List) -> PageAsk<'static> {
+    PageAsk {
+        list,
+        width: Width::Narrow,
+        details: false,
+        first: 200,
+        after: None,
+        include_hidden: false,
+        since: None,
+        until: None,
+    }
+}
+
+/// One page of assets, cut.
+pub trait AssetPages {
+    /// Over GraphQL.
+    fn assets_page(
+        &self,
+        after: Option<&Cursor>,
+        first: u32,
+        include_hidden: bool,
+    ) -> impl Future<Output = Result<Cut, Error>>;
+
+    /// Over REST.
+    fn rest_assets_page(&self, offset: u64, limit: u32, hidden: bool) -> impl Future<Output = Result<Cut, Error>>;
+}
+
+impl AssetPages for ReadApi {
+    async fn assets_page(&self, after: Option<&Cursor>, first: u32, include_hidden: bool) -> Result<Cut, Error> {
+        let ask = PageAsk { first, after, include_hidden, ..ask(List::Assets) };
+        self.graphql_page(&ask).await?.cut_graphql(ask.list)
+    }
+
+    async fn rest_assets_page(&self, offset: u64, limit: u32, hidden: bool) -> Result<Cut, Error> {
+        self.rest_page(offset, limit, hidden).await?.cut_rest()
+    }
 }
