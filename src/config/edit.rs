@@ -11,7 +11,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 use super::{Config, Error, Problems, VERSION, read, resolve::EXPORT_MODE, write};
 use crate::{
     renewal::format_duration,
-    site::{Endpoint, ExportTarget, IngestTarget, Robot, RobotId, Role, Site, SiteName, TrustPolicy},
+    site::{Endpoint, ExportTarget, IngestTarget, Keep, Robot, RobotId, Role, Site, SiteName, TrustPolicy},
     x509::{KeyAlgorithm, Profile},
 };
 
@@ -177,7 +177,8 @@ impl Editor {
         })
     }
 
-    /// Sets what is read with the robot, in place of what was there.
+    /// Sets what is read with the robot, in place of what was there. What is
+    /// as it is by itself is not written.
     ///
     /// # Errors
     /// As [`Editor::set_export`].
@@ -186,10 +187,20 @@ impl Editor {
             return Ok(());
         }
         let dir = ingest.dir.as_deref().map(text).transpose()?;
+        let plain = IngestTarget::of(Vec::new());
         self.change(|document| {
             let table = subtable(table(document, &robot_path(id)), "ingest");
             set(table, "streams", ingest.streams.iter().map(|stream| stream.as_str()).collect::<Array>());
             set(table, "format", ingest.format.as_str());
+            let compress = (ingest.compress != plain.compress).then(|| ingest.compress.as_str());
+            set_or_remove(table, "compress", compress);
+            set_or_remove(table, "api", (ingest.api != plain.api).then(|| ingest.api.as_str()));
+            set_or_remove(table, "page_size", ingest.page_size.map(i64::from));
+            set_or_remove(table, "since", ingest.since_last.then_some("last"));
+            set_or_remove(table, "with_details", ingest.with_details.then_some(true));
+            set_or_remove(table, "include_hidden", ingest.include_hidden.then_some(true));
+            set_or_remove(table, "max_rate", ingest.max_rate.map(i64::from));
+            set_or_remove(table, "keep", ingest.keep.map(keep));
             set_or_remove(table, "dir", dir.as_deref());
             set_or_remove(table, "every", ingest.every.map(format_duration));
         })
@@ -253,6 +264,13 @@ fn agree<T: PartialEq + ToString>(key: impl Fn() -> String, configured: &T, give
         return Ok(());
     }
     Err(Error::Differs { key: key(), configured: configured.to_string(), given: given.to_string() })
+}
+
+fn keep(keep: Keep) -> Value {
+    match keep {
+        Keep::Count(count) => i64::from(count).into(),
+        Keep::Age(age) => format_duration(age).into(),
+    }
 }
 
 fn robot_path(id: &RobotId) -> [&str; 4] {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -15,8 +16,8 @@ use super::{
 use crate::{
     renewal::{RenewBefore, RenewalPolicy, parse_duration},
     site::{
-        self, Endpoint, ExportTarget, Format, Hooks, IngestTarget, Proxy, Registrar, Robot, RobotId, RobotName, Role,
-        Site, SiteName, StoreKind, Stream, TrustPolicy,
+        self, Endpoint, ExportTarget, Hooks, IngestTarget, Keep, MachineId, PAGE_SIZES, Proxy, Registrar, Robot,
+        RobotId, RobotName, Role, Site, SiteName, StoreKind, Stream, TrustPolicy,
     },
     x509::{KeyAlgorithm, Profile},
 };
@@ -151,12 +152,13 @@ fn renewal(section: &Section, wanted: &Defaults) -> Option<RenewalPolicy> {
 }
 
 fn site(section: &Section, name: Option<SiteName>, defaults: &Defaults, seen: &mut Seen) -> Option<Site> {
-    section.only(&["url", "trust", "registrar", "proxy", "proxy_token", "robots"]);
+    section.only(&["url", "trust", "registrar", "proxy", "proxy_token", "em", "robots"]);
     let endpoint = section
         .required("url", "\"https://10.20.0.5\"")
         .and_then(|()| section.parsed("url", "write https://HOST or https://HOST:PORT", str::parse::<Endpoint>));
     let trust = trust(section);
     let proxy = proxy(section);
+    let em = section.parsed("em", "write the machine id that the Enterprise Manager lists", str::parse::<MachineId>);
     let mut robots = Vec::new();
     let all_robots = section.section("robots");
     for (parent, robot_name, robot_section) in all_robots.iter().flat_map(Section::sections) {
@@ -169,7 +171,7 @@ fn site(section: &Section, name: Option<SiteName>, defaults: &Defaults, seen: &m
         }
     }
     let registrar = registrar(section, &robots, all_robots.as_ref());
-    Some(Site { name: name?, endpoint: endpoint?, trust, registrar, proxy, robots })
+    Some(Site { name: name?, endpoint: endpoint?, trust, registrar, proxy, em, robots })
 }
 
 fn trust(section: &Section) -> Option<TrustPolicy> {
@@ -294,18 +296,68 @@ fn parse_mode(given: &str) -> Result<u32, String> {
 }
 
 fn ingest_target(section: &Section) -> Option<IngestTarget> {
-    section.only(&["streams", "format", "dir", "every"]);
-    let format =
-        section.parsed("format", "write ndjson, csv or parquet", str::parse::<Format>).unwrap_or(Format::Ndjson);
-    let dir = section.absolute_path("dir");
-    let every = section.parsed("every", "write a time like 1d", parse_duration);
+    section.only(&[
+        "streams",
+        "format",
+        "compress",
+        "api",
+        "page_size",
+        "since",
+        "with_details",
+        "include_hidden",
+        "max_rate",
+        "keep",
+        "dir",
+        "every",
+    ]);
+    let plain = IngestTarget::of(Vec::new());
+    let target = IngestTarget {
+        format: section.parsed("format", "write ndjson, csv or parquet", str::parse).unwrap_or(plain.format),
+        compress: section.parsed("compress", "write none, gzip or zstd", str::parse).unwrap_or(plain.compress),
+        api: section.parsed("api", "write auto, graphql or rest", str::parse).unwrap_or(plain.api),
+        page_size: number(section, "page_size", PAGE_SIZES),
+        since_last: section.parsed("since", "write \"last\", or leave it out", since).is_some(),
+        with_details: section.boolean("with_details").unwrap_or(plain.with_details),
+        include_hidden: section.boolean("include_hidden").unwrap_or(plain.include_hidden),
+        max_rate: number(section, "max_rate", 1..=u32::MAX),
+        keep: keep(section),
+        dir: section.absolute_path("dir"),
+        every: section.parsed("every", "write a time like 1d", parse_duration),
+        ..plain
+    };
+    if target.since_last && !target.api.has_since() {
+        section.wrong("since", "REST cannot be asked for what changed", "leave out api, or since");
+    }
     section.required("streams", "[\"assets\"]")?;
     let streams = section.list("streams", "name streams, like [\"assets\"]", str::parse::<Stream>)?;
     let twice = streams.iter().enumerate().find(|(at, stream)| streams[..*at].contains(stream));
     if let Some((_, stream)) = twice {
         section.wrong("streams", format!("{stream} is named twice"), "name each stream once");
     }
-    Some(IngestTarget { streams, format, dir, every })
+    Some(IngestTarget { streams, ..target })
+}
+
+/// A whole number within bounds.
+fn number(section: &Section, name: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
+    let given = section.integer(name)?;
+    let number = u32::try_from(given).ok().filter(|number| bounds.contains(number));
+    if number.is_none() {
+        let hint = format!("write a number from {} to {}", bounds.start(), bounds.end());
+        section.wrong(name, format!("{given} is out of bounds"), &hint);
+    }
+    number
+}
+
+fn since(word: &str) -> Result<(), String> {
+    if word == "last" { Ok(()) } else { Err(format!("{word:?} is not a moment that every run can begin from")) }
+}
+
+fn keep(section: &Section) -> Option<Keep> {
+    if section.is_text("keep") {
+        section.parsed("keep", "write a number of files like 30, or an age like \"90d\"", str::parse)
+    } else {
+        number(section, "keep", 1..=u32::MAX).map(Keep::Count)
+    }
 }
 
 fn hooks(section: &Section) -> Hooks {

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::{Config, Paths, VERSION};
 use crate::{
     renewal::format_duration,
-    site::{ExportTarget, Hooks, IngestTarget, Proxy, Registrar, Robot, Site, TrustPolicy},
+    site::{ExportTarget, Hooks, IngestTarget, Keep, Proxy, Registrar, Robot, Site, TrustPolicy},
 };
 
 /// The resolved configuration with its origins, for `config show`: as TOML
@@ -57,6 +57,7 @@ struct SiteView {
     registrar: String,
     proxy: Option<String>,
     proxy_token: Option<bool>,
+    em: Option<String>,
     robots: Named<RobotView>,
 }
 
@@ -93,8 +94,23 @@ struct Export {
 struct Ingest {
     streams: Vec<&'static str>,
     format: &'static str,
+    compress: &'static str,
+    api: &'static str,
+    page_size: Option<u32>,
+    since: Option<&'static str>,
+    with_details: bool,
+    include_hidden: bool,
+    max_rate: Option<u32>,
+    keep: Option<KeepView>,
     dir: Option<String>,
     every: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum KeepView {
+    Count(u32),
+    Age(String),
 }
 
 #[derive(Debug, Serialize)]
@@ -182,6 +198,7 @@ fn site(of: &Site) -> SiteView {
         },
         proxy: of.proxy.as_ref().map(proxy),
         proxy_token: of.proxy.as_ref().map(|proxy| proxy.token),
+        em: of.em.as_ref().map(ToString::to_string),
         robots: Named(of.robots.iter().map(|of| (of.name.to_string(), robot(of))).collect()),
     }
 }
@@ -219,6 +236,17 @@ fn ingest(of: &IngestTarget) -> Ingest {
     Ingest {
         streams: of.streams.iter().map(|stream| stream.as_str()).collect(),
         format: of.format.as_str(),
+        compress: of.compress.as_str(),
+        api: of.api.as_str(),
+        page_size: of.page_size,
+        since: of.since_last.then_some("last"),
+        with_details: of.with_details,
+        include_hidden: of.include_hidden,
+        max_rate: of.max_rate,
+        keep: of.keep.map(|keep| match keep {
+            Keep::Count(count) => KeepView::Count(count),
+            Keep::Age(age) => KeepView::Age(format_duration(age)),
+        }),
         dir: of.dir.as_deref().map(text),
         every: of.every.map(format_duration),
     }

@@ -40,6 +40,35 @@ impl Endpoint {
     }
 }
 
+/// The id by which an Enterprise Manager knows a paired appliance: 1 to 64 of
+/// `[A-Za-z0-9-]`, in practice a UUID. One path segment, so that nothing in
+/// it can lead to another path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MachineId(String);
+
+impl MachineId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MachineId {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        let fits = (1..=64).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if fits { Ok(Self(given.to_owned())) } else { Err(Error::MachineId { given: given.to_owned() }) }
+    }
+}
+
+impl fmt::Display for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = Error;
 

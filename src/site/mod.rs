@@ -6,6 +6,7 @@
 //! from (`config`) and what has happened to them (`inventory`). No I/O.
 
 mod endpoint;
+mod keep;
 mod name;
 
 use std::{fmt, path::PathBuf, str::FromStr};
@@ -17,7 +18,8 @@ use crate::{
     x509::{KeyAlgorithm, Profile, SpkiPin},
 };
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, MachineId};
+pub use keep::Keep;
 pub use name::{LONGEST_NAME, RobotId, RobotName, SiteName};
 
 /// Why a name, an address or a word of the configuration was refused.
@@ -47,6 +49,18 @@ pub enum Error {
         given: String,
         /// The rule that was broken.
         reason: &'static str,
+    },
+    /// Something that an Enterprise Manager cannot call an appliance.
+    #[error("{given:?} is not a machine id: 1 to 64 of A-Z a-z 0-9 - are allowed")]
+    MachineId {
+        /// What was given.
+        given: String,
+    },
+    /// Neither a number of files nor an age.
+    #[error("{given:?} is neither a number of files from 1 on nor an age like 90d")]
+    Keep {
+        /// What was given.
+        given: String,
     },
     /// A word that is not among the known ones.
     #[error("{given:?} is not a {what} (known: {known})")]
@@ -191,6 +205,9 @@ pub struct ExportTarget {
     pub group: Option<String>,
 }
 
+/// The page sizes that can be asked for.
+pub const PAGE_SIZES: std::ops::RangeInclusive<u32> = 1..=1000;
+
 /// What `ingest` reads by itself, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngestTarget {
@@ -198,10 +215,47 @@ pub struct IngestTarget {
     pub streams: Vec<Stream>,
     /// The format of the files.
     pub format: Format,
+    /// How the files are compressed.
+    pub compress: Compression,
+    /// Which interface is read.
+    pub api: ApiChoice,
+    /// Records asked for at a time; `None`: the default.
+    pub page_size: Option<u32>,
+    /// Only what changed since the last complete run, where there was one.
+    pub since_last: bool,
+    /// The free-form details of each record too.
+    pub with_details: bool,
+    /// What is hidden on the appliance too.
+    pub include_hidden: bool,
+    /// The most requests in a second; `None`: the default.
+    pub max_rate: Option<u32>,
+    /// Which older files of a stream stay; `None`: all.
+    pub keep: Option<Keep>,
     /// The directory, absolute; `None` for `STATE/ingest/SITE/ROBOT`.
     pub dir: Option<PathBuf>,
     /// How often, when scheduled.
     pub every: Option<Duration>,
+}
+
+impl IngestTarget {
+    /// These streams with every default.
+    #[must_use]
+    pub fn of(streams: Vec<Stream>) -> Self {
+        Self {
+            streams,
+            format: Format::Ndjson,
+            compress: Compression::None,
+            api: ApiChoice::Auto,
+            page_size: None,
+            since_last: false,
+            with_details: false,
+            include_hidden: false,
+            max_rate: None,
+            keep: None,
+            dir: None,
+            every: None,
+        }
+    }
 }
 
 macro_rules! words {
@@ -251,6 +305,25 @@ words! {
     }
 }
 
+impl ApiChoice {
+    /// Whether it can be asked for what changed from a time on: REST cannot.
+    #[must_use]
+    pub fn has_since(self) -> bool {
+        self != Self::Rest
+    }
+}
+
+impl Stream {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Assets, Self::Plugins, Self::Findings, Self::Events];
+
+    /// Whether its records have a time from which on they can be asked for.
+    #[must_use]
+    pub fn has_since(self) -> bool {
+        matches!(self, Self::Assets | Self::Events)
+    }
+}
+
 words! {
     /// The format of an ingested file.
     Format, "format", "ndjson, csv, parquet", {
@@ -260,6 +333,30 @@ words! {
         Csv = "csv",
         /// Apache Parquet.
         Parquet = "parquet",
+    }
+}
+
+words! {
+    /// How an ingested file is compressed.
+    Compression, "compression", "none, gzip, zstd", {
+        /// Not at all.
+        None = "none",
+        /// RFC 1952.
+        Gzip = "gzip",
+        /// RFC 8878.
+        Zstd = "zstd",
+    }
+}
+
+words! {
+    /// Which of the appliance's interfaces is to be read.
+    ApiChoice, "interface", "auto, graphql, rest", {
+        /// The one that answers; remembered.
+        Auto = "auto",
+        /// `/graphql`.
+        Graphql = "graphql",
+        /// `/v1`.
+        Rest = "rest",
     }
 }
 
@@ -314,6 +411,9 @@ pub struct Site {
     pub registrar: Registrar,
     /// A proxy on the way to it.
     pub proxy: Option<Proxy>,
+    /// The appliance is behind an Enterprise Manager at `endpoint`, which
+    /// relays GraphQL to the paired appliance of this machine id.
+    pub em: Option<MachineId>,
     /// Its robots, in the order of the file.
     pub robots: Vec<Robot>,
 }

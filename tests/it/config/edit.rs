@@ -50,10 +50,7 @@ fn provision(file: &Path, robot: &str, url: &str) -> Result<Config, Error> {
     editor.add_robot(&robot, Role::Reader)?;
     editor.set_overrides(&robot, Overrides { days: Some(90), ..Overrides::default() })?;
     editor.set_export(&robot, &export(&format!("/srv/{robot}")))?;
-    editor.set_ingest(
-        &robot,
-        &IngestTarget { streams: vec![Stream::Assets], format: Format::Ndjson, dir: None, every: None },
-    )?;
+    editor.set_ingest(&robot, &IngestTarget::of(vec![Stream::Assets]))?;
     editor.save()
 }
 
@@ -151,10 +148,10 @@ streams = ["assets"]
     editor.set_overrides(&id("a/x"), Overrides { days: Some(60), ..Overrides::default() }).unwrap();
     editor.set_export(&robot, &export("/new")).unwrap();
     let ingest = IngestTarget {
-        streams: vec![Stream::Assets, Stream::Events],
         format: Format::Csv,
         dir: Some("/data".into()),
         every: Some(Duration::hours(12)),
+        ..IngestTarget::of(vec![Stream::Assets, Stream::Events])
     };
     editor.set_ingest(&robot, &ingest).unwrap();
     let config = editor.save().unwrap();
@@ -184,6 +181,42 @@ streams = ["assets"]
     editor.set_trust(&site, &TrustPolicy::System).unwrap();
     editor.save().unwrap();
     assert!(fixture.text().contains("trust  = \"system\"       # for now\n"), "{}", fixture.text());
+}
+
+/// Only what is not as it is by itself is written, and taken away again.
+#[test]
+fn of_an_ingest_only_what_was_chosen_is_written() {
+    let fixture = Fixture::empty();
+    provision(&fixture.file, "a/r", "https://a").unwrap();
+    let (before, robot) = (fixture.text(), id("a/r"));
+    let set = |ingest: &IngestTarget| {
+        let mut editor = Editor::open(&fixture.file).unwrap();
+        editor.set_ingest(&robot, ingest).unwrap();
+        assert_eq!(editor.save().unwrap().robot(&robot).unwrap().1.ingest.as_ref(), Some(ingest));
+    };
+    let ingest_line = || fixture.text().lines().find(|line| line.starts_with("ingest")).unwrap().to_owned();
+    let plain = IngestTarget::of(vec![Stream::Assets]);
+    let chosen = IngestTarget {
+        compress: Compression::Gzip,
+        api: ApiChoice::Graphql,
+        page_size: Some(500),
+        since_last: true,
+        with_details: true,
+        include_hidden: true,
+        max_rate: Some(20),
+        keep: Some(Keep::Count(30)),
+        ..plain.clone()
+    };
+    set(&chosen);
+    let line = [
+        r#"ingest = { streams = ["assets"], format = "ndjson", compress = "gzip", api = "graphql", page_size = 500, "#,
+        r#"since = "last", with_details = true, include_hidden = true, max_rate = 20, keep = 30 }"#,
+    ];
+    assert_eq!(ingest_line(), line.concat());
+    set(&IngestTarget { keep: Some(Keep::Age(Duration::days(90))), ..plain.clone() });
+    assert_eq!(ingest_line(), r#"ingest = { streams = ["assets"], format = "ndjson", keep = "90d" }"#);
+    set(&plain);
+    assert_eq!(fixture.text(), before);
 }
 
 #[test]

@@ -169,6 +169,7 @@ impl Plant {
             trust: Some(TrustPolicy::Pins(vec![simulator.pin()])),
             registrar: if history.admin { Registrar::Robot(id.robot.clone()) } else { Registrar::Token },
             proxy: None,
+            em: None,
             robots: vec![robot.clone()],
         };
         let kill = Kill::default();
