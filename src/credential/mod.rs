@@ -5,6 +5,7 @@
 //! and the one decision of what comes next. Leaves out how anything is done
 //! (the adapters) and by whom (`lifecycle`). Pure: no I/O, no clock.
 
+pub mod api_key;
 pub mod plan;
 pub mod state;
 
@@ -16,6 +17,7 @@ use crate::{
     site::{RobotId, RobotName, Role},
     x509::{Certificate, KeyAlgorithm, Profile},
 };
+pub use api_key::{Expiry, ExpiryError, KeptKey};
 pub use state::{Event, State};
 
 /// The number of a credential among those of its robot: 1, 2, 3, …, never used again.
@@ -113,7 +115,7 @@ impl fmt::Display for RegisteredName {
 }
 
 /// The name of one secret in the secret store: `STORE-ID/SITE/ROBOT/gN` for a
-/// key, `STORE-ID/SITE/token` for a support token.
+/// key, `STORE-ID/SITE/token` for a support token, `STORE-ID/SITE/api-key` for an API key.
 ///
 /// The store id keeps two state directories of one user apart in one keyring.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -130,6 +132,12 @@ impl SecretRef {
     #[must_use]
     pub fn token(store_id: &str, site: &crate::site::SiteName) -> Self {
         Self(format!("{store_id}/{site}/token"))
+    }
+
+    /// The slot of a site's API key.
+    #[must_use]
+    pub fn api_key(store_id: &str, site: &crate::site::SiteName) -> Self {
+        Self(format!("{store_id}/{site}/api-key"))
     }
 
     /// The slot of a state directory's anchor, which is no secret and rests where secrets do.

@@ -25,7 +25,7 @@ pub enum AttentionCode {
     DeliverByHand,
     /// The deploy hook failed.
     HookFailed,
-    /// The first ingest with a new credential failed.
+    /// The last ingest failed or was not complete.
     IngestFailed,
     /// A person has to remove a name on the appliance.
     RetireManual,

@@ -11,6 +11,7 @@
 //! only. A damaged or newer file is reported and left as it is.
 
 mod accept;
+mod api_key;
 mod attention;
 pub mod audit;
 mod change;
@@ -45,9 +46,9 @@ pub use delivery::{Delivered, DeliveryKind};
 pub use error::Error;
 pub use file_system::FileSystem;
 pub use lock::{Holder, SiteLock, WatchLock};
-pub use observations::{Observation, SiteRow};
+pub use observations::{Observation, Reading, SiteRow};
 pub use robots::{NewRobot, Origin, RobotRow};
-pub use runs::{Run, RunRow};
+pub use runs::{Mark, Run, RunRow};
 pub use tasks::{Task, TaskFailure, TaskRow};
 
 use crate::site::StoreKind;

@@ -5,12 +5,19 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Error, Inventory, SiteLock,
+    Error, Inventory, SiteLock, api_key,
     audit::Fact,
     records::{control_word, read_control},
     sql::{self, Commit, Reader},
 };
-use crate::{credential::Control, site::SiteName, x509::SpkiPin};
+use crate::{
+    credential::{Control, KeptKey},
+    site::{ApiChoice, SiteName},
+    x509::SpkiPin,
+};
+
+const WIDE: &str = "wide";
+const NARROW: &str = "narrow";
 
 /// What one visit showed; `None` leaves what was known before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +40,17 @@ pub struct Observation {
     pub control: Option<Control>,
 }
 
+/// How an appliance's data was last read, to be tried first next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The interface that answered; never [`ApiChoice::Auto`].
+    pub api: ApiChoice,
+    /// Whether it knew every field of the wide selection.
+    pub wide: bool,
+    /// When that was found out.
+    pub at: OffsetDateTime,
+}
+
 /// A site as the inventory knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteRow {
@@ -46,6 +64,8 @@ pub struct SiteRow {
     pub control_at: Option<OffsetDateTime>,
     /// Since when a support token rests in the secret store.
     pub token_since: Option<OffsetDateTime>,
+    /// The API key that rests there, if one does.
+    pub api_key: Option<KeptKey>,
 }
 
 impl SiteRow {
@@ -65,6 +85,7 @@ impl SiteRow {
             server_pin_at: row.maybe_time("server_pin_at")?,
             control_at: row.maybe_time("control_at")?,
             token_since: row.maybe_time("token_since")?,
+            api_key: api_key::read(row)?,
         })
     }
 }
@@ -113,6 +134,43 @@ impl Inventory {
             .bind(seen.control.map(|_| at.as_str()))
             .bind(seen.admin_registers);
         commit.run(update).await?;
+        commit.done().await
+    }
+
+    /// How the site was last read; `None` if it never was. It is a guess, so
+    /// what cannot be understood counts as nothing.
+    pub async fn reading(&self, site: &SiteName) -> Result<Option<Reading>, Error> {
+        let select = sqlx::query("SELECT read_api, read_width, read_at FROM site WHERE name = $1");
+        let read = |row: Reader<'_>| {
+            let understood = || {
+                Some(Reading {
+                    api: row.word("read_api").ok().filter(|api| *api != ApiChoice::Auto)?,
+                    wide: match row.text("read_width").ok()? {
+                        WIDE => true,
+                        NARROW => false,
+                        _ => return None,
+                    },
+                    at: row.time("read_at").ok()?,
+                })
+            };
+            Ok(understood())
+        };
+        Ok(self.find(select.bind(site.as_str()), read).await?.flatten())
+    }
+
+    /// Keeps how a site was read, in place of what was known before. Needs no
+    /// lock and makes no audit entry: it is a guess for the next time.
+    pub async fn record_reading(&self, site: &SiteName, reading: Reading) -> Result<(), Error> {
+        let Reading { api, wide, at } = reading;
+        let mut connection = self.connection.lock().await;
+        let mut commit = Commit::begin(self, &mut connection, at).await?;
+        let upsert = sqlx::query(
+            "INSERT INTO site (name, read_api, read_width, read_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO UPDATE SET read_api = $2, read_width = $3, read_at = $4",
+        );
+        let width = if wide { WIDE } else { NARROW };
+        let upsert = upsert.bind(site.as_str()).bind(api.as_str()).bind(width).bind(sql::time_text(at));
+        commit.run(upsert).await?;
         commit.done().await
     }
 

@@ -88,6 +88,14 @@ impl Inventory {
         Self::over(connection, state_dir, path, None, warning).await.map(Some)
     }
 
+    /// Whether there is an inventory in this state directory. Disk; opens nothing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if only its log is there; what the system says if it cannot be looked at.
+    pub fn is_there(state_dir: &Path) -> Result<bool, Error> {
+        exists(&file_in(&absolute(state_dir)?))
+    }
+
     async fn over(
         mut connection: SqliteConnection,
         state_dir: PathBuf,

@@ -17,8 +17,10 @@ use crate::{
 /// One ingest run that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// With which credential.
-    pub credential: CredentialId,
+    /// Whose.
+    pub robot: RobotId,
+    /// With which generation; `None`: with an API key.
+    pub generation: Option<Generation>,
     /// What was read.
     pub stream: Stream,
     /// How many records.
@@ -27,6 +29,21 @@ pub struct Run {
     pub complete: bool,
     /// The file it wrote.
     pub path: PathBuf,
+    /// Whether it wrote where the configuration says, so that it stands for a scheduled one.
+    pub on_target: bool,
+    /// Where the next run that reads only changes begins; `None` leaves what was known before.
+    pub mark: Option<Mark>,
+}
+
+/// Where a run that reads only changes begins: what the last complete one left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Everything that changed until then was read.
+    pub since: OffsetDateTime,
+    /// What was read, in the words of `ingest`: the mark is good for no other.
+    pub scope: String,
+    /// Hashes of the records that the next run meets again, in any order; `None` where they were too many.
+    pub recent: Option<Vec<u64>>,
 }
 
 /// The last run of one stream of one robot.
@@ -34,8 +51,8 @@ pub struct Run {
 pub struct RunRow {
     /// Whose.
     pub robot: RobotId,
-    /// With which generation.
-    pub generation: Generation,
+    /// With which generation; `None`: with an API key.
+    pub generation: Option<Generation>,
     /// What was read.
     pub stream: Stream,
     /// How many records.
@@ -48,29 +65,44 @@ pub struct RunRow {
     pub at: OffsetDateTime,
     /// When the last complete one ended.
     pub completed_at: Option<OffsetDateTime>,
+    /// When the last one ended that wrote where the configuration says.
+    pub target_at: Option<OffsetDateTime>,
 }
 
 impl Inventory {
     /// Keeps the outcome of a run in place of the one before. Needs no lock
     /// and makes no audit entry: the manifest beside the data is its record.
+    /// The mark of a run that is not complete is not kept: what it missed lies before it.
     pub async fn record_run(&self, run: &Run, now: OffsetDateTime) -> Result<(), Error> {
         let at = sql::time_text(now);
         let mut connection = self.connection.lock().await;
         let mut commit = Commit::begin(self, &mut connection, now).await?;
-        commit.record(&run.credential).await?;
+        if let Some(generation) = run.generation {
+            commit.record(&CredentialId { robot: run.robot.clone(), generation }).await?;
+        }
         let upsert = sqlx::query(
-            "INSERT INTO run (site, robot, generation, stream, records, complete, path, at, completed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            "INSERT INTO run (site, robot, generation, stream, records, complete, path, at, completed_at, since, scope, recent, target_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              ON CONFLICT (site, robot, stream) DO UPDATE SET generation = $3, records = $5, complete = $6, path = $7,
-                 at = $8, completed_at = coalesce($9, completed_at)",
+                 at = $8, completed_at = coalesce($9, completed_at), since = coalesce($10, since),
+                 scope = coalesce($11, scope), recent = iif($10 IS NULL, recent, $12),
+                 target_at = coalesce($13, target_at)",
         );
-        let upsert = bind_id(upsert, &run.credential)
+        let mark = run.mark.as_ref().filter(|_| run.complete);
+        let upsert = upsert
+            .bind(run.robot.site.as_str())
+            .bind(run.robot.robot.as_str())
+            .bind(run.generation.map(|generation| i64::from(generation.number())))
             .bind(run.stream.as_str())
             .bind(i64::try_from(run.records).unwrap_or(i64::MAX))
             .bind(run.complete)
             .bind(run.path.to_string_lossy())
             .bind(&at)
-            .bind(run.complete.then_some(&at));
+            .bind(run.complete.then_some(&at))
+            .bind(mark.map(|mark| sql::time_text(mark.since)))
+            .bind(mark.map(|mark| mark.scope.as_str()))
+            .bind(mark.and_then(|mark| mark.recent.as_ref()).map(|recent| to_blob(recent)))
+            .bind(run.on_target.then_some(&at));
         commit.run(upsert).await?;
         commit.done().await
     }
@@ -80,16 +112,40 @@ impl Inventory {
         let read = |row: Reader<'_>| {
             Ok(RunRow {
                 robot: row.robot()?,
-                generation: row.generation()?,
+                generation: row.maybe_generation()?,
                 stream: row.word("stream")?,
                 records: u64::try_from(row.int("records")?).map_err(|_| row.misread("records"))?,
                 complete: row.maybe_flag("complete")?.unwrap_or_default(),
                 path: row.text("path")?.into(),
                 at: row.time("at")?,
                 completed_at: row.maybe_time("completed_at")?,
+                target_at: row.maybe_time("target_at")?,
             })
         };
-        self.collect(sqlx::query("SELECT * FROM run ORDER BY site, robot, stream"), read).await
+        // Without the marks, which can be large and which nobody who lists runs looks at.
+        let select = sqlx::query(
+            "SELECT site, robot, generation, stream, records, complete, path, at, completed_at, target_at
+             FROM run ORDER BY site, robot, stream",
+        );
+        self.collect(select, read).await
+    }
+
+    /// What the last complete run of a stream left for one that reads only changes.
+    pub async fn last_complete(&self, robot: &RobotId, stream: Stream) -> Result<Option<Mark>, Error> {
+        let select = sqlx::query(
+            "SELECT since, scope, recent FROM run
+             WHERE site = $1 AND robot = $2 AND stream = $3 AND since IS NOT NULL",
+        );
+        let select = select.bind(robot.site.as_str()).bind(robot.robot.as_str()).bind(stream.as_str());
+        let read = |row: Reader<'_>| {
+            let recent = row.maybe_bytes("recent")?;
+            Ok(Mark {
+                since: row.time("since")?,
+                scope: row.text("scope")?.to_owned(),
+                recent: recent.map(|blob| from_blob(blob).ok_or_else(|| row.misread("recent"))).transpose()?,
+            })
+        };
+        self.find(select, read).await
     }
 
     /// Whether something was read to its end with this credential.
@@ -120,4 +176,13 @@ impl Inventory {
         let select = sqlx::query("SELECT proven_at FROM credential WHERE site = $1 AND robot = $2 AND generation = $3");
         Ok(self.find(bind_id(select, id), |row| row.maybe_time("proven_at")).await?.flatten())
     }
+}
+
+fn to_blob(hashes: &[u64]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect()
+}
+
+fn from_blob(blob: &[u8]) -> Option<Vec<u64>> {
+    let (hashes, rest) = blob.as_chunks();
+    rest.is_empty().then(|| hashes.iter().map(|hash| u64::from_be_bytes(*hash)).collect())
 }

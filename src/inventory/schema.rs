@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_rotation.sql"),
     include_str!("migrations/0003_watch.sql"),
+    include_str!("migrations/0004_ingest.sql"),
 ];
 
 /// The version this program reads and writes.

@@ -109,7 +109,7 @@ async fn a_newer_inventory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).await);
     execute(dir.path(), "PRAGMA user_version = 99").await;
-    check_refused(dir.path(), |error| matches!(error, Error::Newer { found: 99, known: 3, .. })).await;
+    check_refused(dir.path(), |error| matches!(error, Error::Newer { found: 99, known: 4, .. })).await;
 }
 
 #[tokio::test]

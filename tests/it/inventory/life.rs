@@ -208,11 +208,14 @@ async fn what_surrounds_a_credential_is_kept() {
 
     // Runs: the last one, and when it was last whole.
     let run = |complete| Run {
-        credential: id.clone(),
+        robot: id.robot.clone(),
+        generation: Some(id.generation),
         stream: Stream::Assets,
         records: 1000,
         complete,
+        on_target: complete,
         path: "/data/assets.ndjson".into(),
+        mark: None,
     };
     inventory.record_run(&run(true), NOW).await.unwrap();
     inventory.record_run(&run(false), later).await.unwrap();
