@@ -2,30 +2,25 @@
 
 use std::io::{self, Write};
 
-use super::Sink;
+use super::{Sink, compress::Out};
 
 /// Writes each record as one line, byte for byte as the appliance sent it; a
 /// record that was sent over several lines loses the space between its values.
-#[derive(Debug)]
-pub struct Ndjson<W> {
-    out: W,
+pub(super) struct Ndjson {
+    out: Out,
     line: Vec<u8>,
 }
 
-impl<W: Write> Ndjson<W> {
-    /// Into `out`, in a few small writes a record: it should be buffered.
-    pub fn new(out: W) -> Self {
+impl Ndjson {
+    pub(super) fn new(out: Out) -> Self {
         Self { out, line: Vec::new() }
     }
 }
 
-impl<W: Write> Sink for Ndjson<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn record(&mut self, object: &[u8]) -> io::Result<()> {
-        if object.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+impl Sink for Ndjson {
+    fn record(&mut self, object: &str) -> io::Result<()> {
+        let object = object.as_bytes();
+        if memchr::memchr2(b'\n', b'\r', object).is_some() {
             self.line.clear();
             compact(object, &mut self.line);
             self.out.write_all(&self.line)?;
@@ -35,8 +30,8 @@ impl<W: Write> Sink for Ndjson<W> {
         self.out.write_all(b"\n")
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.out.flush()
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.out.finish()
     }
 }
 
@@ -63,18 +58,18 @@ fn compact(json: &[u8], into: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ingest::sinks::tests::Memory, site::Compression};
 
     #[test]
     fn one_line_each() {
         let check = |records: &[&str], expected: &str| {
-            let mut written = Vec::new();
-            let mut sink = Ndjson::new(&mut written);
-            sink.begin().unwrap();
+            let written = Memory::default();
+            let mut sink = Box::new(Ndjson::new(Out::new(Compression::None, Box::new(written.clone())).unwrap()));
             for record in records {
-                sink.record(record.as_bytes()).unwrap();
+                sink.record(record).unwrap();
             }
             sink.finish().unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), expected);
+            assert_eq!(String::from_utf8(written.bytes()).unwrap(), expected);
         };
         check(&[], "");
         // Byte for byte: spaces, the order of keys, numbers, escapes.
