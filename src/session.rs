@@ -8,13 +8,13 @@
 //! leaves before the site's trust policy was applied, and that first contact
 //! sends nothing at all.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 
 use crate::{
-    appliance::{self, ConnectError, Connection, Deadlines, ReadApi, RobotsApi, Target},
-    clock::Clock,
+    appliance::{self, ApiKey, ConnectError, Connection, Deadlines, ReadApi, RobotsApi, Target, TokenError},
+    clock::{Clock, rfc3339},
     config::{Config, Paths},
     credential::{Record, SecretRef, plan::POST_TAKES},
     inventory::{self, Inventory},
@@ -69,6 +69,20 @@ pub enum Error {
         /// Which credential.
         credential: String,
     },
+    /// The API key is not where the inventory says: the run that was to keep it was cut off.
+    #[error("the API key of {site} is not in the secret store")]
+    ApiKeyMissing {
+        /// The site.
+        site: String,
+    },
+    /// What is stored is no API key.
+    #[error("the API key that is stored for {site} cannot be used")]
+    ApiKeyUnfit {
+        /// The site.
+        site: String,
+        /// Why.
+        source: TokenError,
+    },
     /// The secret store refused.
     #[error("the secret store could not be used")]
     Store(#[source] secrets::Error),
@@ -101,6 +115,9 @@ impl Error {
             Self::Unreachable { source, .. } => source.hint(),
             Self::KeyMissing { .. } => {
                 Some("run `robocred provision` for this robot: it makes a new credential; no row is lost".to_owned())
+            }
+            Self::ApiKeyMissing { site } | Self::ApiKeyUnfit { site, .. } => {
+                Some(format!("keep it again with `robocred apikey set {site}`"))
             }
             Self::Store(source) => source.hint(),
             Self::Pair { .. } => Some("something else wrote to the secret store; run `robocred doctor`".to_owned()),
@@ -167,6 +184,12 @@ impl<'a> Session<'a> {
         Ok(Self { site, policy, inventory, secrets, clock, deadlines: Deadlines::default() })
     }
 
+    /// With other bounds on the time that a call may take.
+    #[must_use]
+    pub fn within(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
+    }
+
     /// The site.
     #[must_use]
     pub fn site(&self) -> &'a Site {
@@ -214,7 +237,34 @@ impl<'a> Session<'a> {
 
     /// Reading as `identity`. Opens no connection yet.
     pub fn read_api(&self, identity: &Identity) -> Result<ReadApi, Error> {
-        Ok(ReadApi::new(self.target(), self.judge(Some(identity))?.config(), self.deadlines))
+        Ok(self.reads(&self.judge(Some(identity))?))
+    }
+
+    /// Reading with an API key instead of a client certificate. Opens no connection yet.
+    pub fn read_api_with_key(&self, key: impl Into<Arc<ApiKey>>) -> Result<ReadApi, Error> {
+        Ok(self.reads(&self.judge(None)?).with_api_key(key))
+    }
+
+    /// The site's API key; `None` if none is kept. One whose end has come, as far as is known, is handed out all the
+    /// same: whether it still opens anything is the appliance's to say.
+    pub async fn api_key(&self) -> Result<Option<ApiKey>, Error> {
+        let name = &self.site.name;
+        let row = self.inventory.site(name).await?;
+        let Some(kept) = row.and_then(|row| row.api_key) else { return Ok(None) };
+        if kept.is_over(self.now()) {
+            tracing::warn!(site = %name, ended = %rfc3339(kept.ends()), "the API key should have ended");
+        }
+        match self.secrets.read(&SecretRef::api_key(self.inventory.store_id(), name)).await {
+            Ok(bytes) => {
+                ApiKey::parse(bytes).map(Some).map_err(|source| Error::ApiKeyUnfit { site: name.to_string(), source })
+            }
+            Err(secrets::Error::NotFound { .. }) => Err(Error::ApiKeyMissing { site: name.to_string() }),
+            Err(error) => Err(Error::Store(error)),
+        }
+    }
+
+    fn reads(&self, judge: &Judge) -> ReadApi {
+        ReadApi::new(self.target(), judge.config(), self.deadlines).relayed_to(self.site.em.clone())
     }
 
     /// Changing the appliance, with a client certificate or without. Opens no connection yet.

@@ -1,15 +1,23 @@
 //! The files of a run: a hidden name while it runs, then a final one.
 //!
-//! Owns names, permissions, durability and what is left after a failure. A
-//! run called STEM (`assets-20261122T191132Z`) writes `.STEM.ndjson.part`,
-//! mode 0600 and locked, and ends in this order: data on the disk, manifest on
-//! the disk, manifest renamed to `STEM.manifest.json`, data renamed to
-//! `STEM.ndjson`. So data under its final name always has its manifest. Data
-//! that may not be all there is becomes `STEM.ndjson.incomplete`, a name that
-//! no `*.ndjson` matches.
+//! Owns permissions, durability and what is left after a failure; what is
+//! called how (`names`), which file is the latest (`latest`), and which older
+//! ones go (`retention`). A run called STEM (`assets-20261122T191132Z`) writes
+//! `.STEM.part`, mode 0600 and locked, and ends in this order: data on the
+//! disk, manifest on the disk, manifest renamed to `STEM.manifest.json`, data
+//! renamed to `STEM.ndjson`, the link in `latest/` switched, older files
+//! removed. So data under its final name always has its manifest. Data that
+//! may not be all there is becomes `STEM.ndjson.incomplete`, a name that no
+//! `*.ndjson` matches, and neither that nor mere changes become the latest.
 //!
-//! A run that fails removes what it wrote; what a killed run left is removed by
-//! the next one. Nothing an appliance says becomes part of a name.
+//! A run that fails before the last rename removes what it wrote; after it the
+//! error names the data that stands; what a killed run left is removed by
+//! the next one. Nothing an appliance says becomes part of a name, and no link
+//! is followed out of the directory.
+
+mod latest;
+mod names;
+mod retention;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -17,54 +25,50 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use time::{OffsetDateTime, UtcOffset, macros::format_description};
-
 use super::Error;
-use crate::site::{Format, Stream};
-
-const PART: &str = ".part";
+use crate::site::{Keep, RobotId};
+use names::{EXTENSIONS, Name};
+pub(super) use names::{Stem, extension};
 
 /// The data file of a run that is not over. Dropped, it is removed.
 pub(super) struct Part {
     dir: PathBuf,
-    stem: String,
-    format: Format,
+    stem: Stem,
+    extension: &'static str,
     file: File,
     over: bool,
 }
 
 impl Part {
     /// Makes and judges the directory, removes what killed runs left there,
-    /// and begins a file of its own.
-    pub(super) fn create(dir: &Path, stream: Stream, format: Format, now: OffsetDateTime) -> Result<Self, Error> {
+    /// and begins a file of its own: of `stem`, or the next one that is free.
+    pub(super) fn create(dir: &Path, stem: Stem, extension: &'static str) -> Result<Self, Error> {
         let dir = directory(dir)?;
-        sweep(&dir, stream, format);
-        let time = now
-            .to_offset(UtcOffset::UTC)
-            .format(format_description!("[year][month][day]T[hour][minute][second]Z"))
-            .expect("a date in UTC has all of these parts");
-        let mut number = 1_u32;
+        latest::check(&dir, stem, extension)?;
+        sweep(&dir, stem);
+        let mut stem = behind(&dir, stem);
         loop {
-            let stem = match number {
-                1 => format!("{stream}-{time}"),
-                _ => format!("{stream}-{time}-{number}"),
-            };
-            let path = dir.join(part_name(&stem, format.as_str()));
+            let path = dir.join(stem.part());
             let at = |source| Error::Output { path: path.clone(), step: "create", source };
             if let Some(file) = reserve(&path).map_err(at)? {
-                let part = Self { dir: dir.clone(), stem, format, file, over: false };
+                let part = Self { dir: dir.clone(), stem, extension, file, over: false };
                 // The part file keeps others off this stem, so that what is free now stays free.
-                if !has_data(&dir, &part.stem, format) {
+                if !has_data(&dir, stem) {
                     return Ok(part);
                 }
             }
-            number += 1;
+            stem = stem.next();
         }
+    }
+
+    /// The directory, without links.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Where the data goes meanwhile.
     pub(super) fn path(&self) -> PathBuf {
-        self.dir.join(part_name(&self.stem, self.format.as_str()))
+        self.dir.join(self.stem.part())
     }
 
     /// The file to write to.
@@ -74,17 +78,29 @@ impl Part {
 
     /// The name the data will have.
     pub(super) fn data_name(&self, complete: bool) -> String {
-        data_name(&self.stem, self.format, complete)
+        self.stem.data(self.extension, complete)
     }
 
-    /// Gives data and manifest their final names. Returns the paths of both.
-    pub(super) fn keep(mut self, complete: bool, manifest: &[u8]) -> Result<(PathBuf, PathBuf), Error> {
+    /// Gives data and manifest their final names, makes whole data the latest,
+    /// and removes what `keep` does not keep of this robot's older files.
+    /// Returns the paths of both.
+    ///
+    /// # Errors
+    /// Nothing of the run is left then, except with [`Error::NotSynced`] and [`Error::NotLatest`].
+    pub(super) fn keep(
+        mut self,
+        complete: bool,
+        manifest: &[u8],
+        robot: &RobotId,
+        keep: Option<Keep>,
+    ) -> Result<(PathBuf, PathBuf), Error> {
         let part = self.path();
-        let data = self.dir.join(self.data_name(complete));
-        let beside = self.dir.join(manifest_name(&self.stem));
+        let name = self.data_name(complete);
+        let data = self.dir.join(&name);
+        let beside = self.dir.join(self.stem.manifest());
         self.file.sync_all().map_err(failed("sync", &part))?;
         fail::fail_point!("ingest.before-manifest");
-        put(&self.dir.join(part_name(&self.stem, "manifest.json")), &beside, manifest)?;
+        put(&self.dir.join(self.stem.manifest_part()), &beside, manifest)?;
         fail::fail_point!("ingest.before-rename");
         let renamed = fs::rename(&part, &data).map_err(failed("rename to", &data));
         if renamed.is_err() {
@@ -93,7 +109,15 @@ impl Part {
         }
         renamed?;
         self.over = true;
-        sync_directory(&self.dir).map_err(failed("sync", &self.dir))?;
+        sync_directory(&self.dir).map_err(|source| Error::NotSynced { data: data.clone(), source })?;
+        if complete && !self.stem.changes {
+            fail::fail_point!("ingest.before-latest");
+            latest::switch(&self.dir, self.stem, self.extension, &name)?;
+        }
+        if let Some(keep) = keep {
+            fail::fail_point!("ingest.before-retention");
+            retention::tidy(&self.dir, robot, keep, self.stem, &name);
+        }
         Ok((data, beside))
     }
 }
@@ -107,21 +131,10 @@ impl Drop for Part {
     }
 }
 
-fn part_name(stem: &str, extension: &str) -> String {
-    format!(".{stem}.{extension}{PART}")
-}
-
-fn data_name(stem: &str, format: Format, complete: bool) -> String {
-    if complete { format!("{stem}.{format}") } else { format!("{stem}.{format}.incomplete") }
-}
-
-/// Whether a run of this name came to its end.
-fn has_data(dir: &Path, stem: &str, format: Format) -> bool {
-    [true, false].iter().any(|&complete| fs::symlink_metadata(dir.join(data_name(stem, format, complete))).is_ok())
-}
-
-fn manifest_name(stem: &str) -> String {
-    format!("{stem}.manifest.json")
+/// Whether a run of this name came to its end, in whatever format.
+fn has_data(dir: &Path, stem: Stem) -> bool {
+    let there = |extension, complete| fs::symlink_metadata(dir.join(stem.data(extension, complete))).is_ok();
+    EXTENSIONS.iter().any(|extension| there(extension, true) || there(extension, false))
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -177,31 +190,47 @@ fn gone(_file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
+/// The stem behind those of the same second, so that the newest has the
+/// greatest number also where older ones were removed.
+fn behind(dir: &Path, stem: Stem) -> Stem {
+    let number = |entry: fs::DirEntry| match names::read(entry.file_name().to_str()?)? {
+        (other, Name::Data) => (Stem { number: stem.number, ..other } == stem).then_some(other.number),
+        _ => None,
+    };
+    let greatest = fs::read_dir(dir).into_iter().flatten().flatten().filter_map(number).max();
+    greatest.map_or(stem, |number| Stem { number, ..stem }.next())
+}
+
 /// Removes what runs that are no more left of this stream: part files that
 /// nobody holds, with the manifest that was to stand beside such data.
-fn sweep(dir: &Path, stream: Stream, format: Format) {
+fn sweep(dir: &Path, stem: Stem) {
     let Ok(entries) = fs::read_dir(dir) else { return };
-    let ours = format!(".{stream}-");
-    let data = format!(".{format}{PART}");
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.starts_with(&ours) && name.ends_with(PART)) else {
+        let Some((left, kind)) = name.to_str().and_then(names::read) else { continue };
+        if left.stream != stem.stream || !matches!(kind, Name::Part | Name::ManifestPart) {
             continue;
-        };
+        }
         let path = entry.path();
+        // Whose data is on its way has a manifest of its own on its way.
+        let data = dir.join(left.part());
+        if kind == Name::ManifestPart && data.exists() && hold(&data).is_none() {
+            continue;
+        }
         let Some(_held) = entry.file_type().is_ok_and(|kind| kind.is_file()).then(|| hold(&path)).flatten() else {
             continue;
         };
-        if let Some(stem) = name[1..].strip_suffix(&data) {
-            if has_data(dir, stem, format) {
+        if kind == Name::Part {
+            if has_data(dir, left) {
                 // It came to its end since the directory was listed, and its manifest is in its place.
                 continue;
             }
-            let _ = fs::remove_file(dir.join(manifest_name(stem)));
+            let _ = fs::remove_file(dir.join(left.manifest()));
         }
         let removed = fs::remove_file(&path);
         tracing::debug!(path = %path.display(), done = removed.is_ok(), "removing what a killed run left");
     }
+    latest::sweep(dir, stem);
 }
 
 /// A file that no run holds, held.
@@ -252,4 +281,26 @@ fn sync_directory(dir: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_directory(_dir: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::Stream;
+
+    #[test]
+    fn a_manifest_on_its_way_is_left_to_the_run_whose_data_is_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = Stem::new(Stream::Assets, false, time::OffsetDateTime::UNIX_EPOCH);
+        let create = || Part::create(folder.path(), stem, "ndjson").unwrap();
+        let part = create();
+        let on_its_way = folder.path().join(part.stem.manifest_part());
+        // Made and not locked yet.
+        fs::write(&on_its_way, "").unwrap();
+        let _other = create();
+        assert!(on_its_way.exists(), "another run took it away");
+        drop(part);
+        let _next = create();
+        assert!(!on_its_way.exists(), "what a killed run left stays");
+    }
 }

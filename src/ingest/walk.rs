@@ -1,21 +1,26 @@
 //! Where a walk over pages goes next, and whether it saw everything: decided
 //! on values, without asking anybody.
 //!
-//! Owns the end of a walk, the guards against walks that never end, and which
-//! records came before. Leaves out how a page is asked for. One walk serves
+//! Owns the end of a walk, the guards against walks that never end, and when
+//! walking once more may help. Leaves out how a page is asked for, and which
+//! records came before ([`seen`](super::seen)). One walk serves
 //! both interfaces: over REST the position after a page is an offset, nothing
-//! says whether there is more, and so only an empty page ends it.
+//! says whether there is more, and so only an empty page ends it. Over GraphQL
+//! an appliance may say so, or count, or send an empty page after a cursor;
+//! without any of these nothing shows that the walk is over.
 
 use std::{
     collections::HashSet,
     hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
+    io, mem,
 };
 
+use super::seen::Seen;
 use crate::appliance::Cursor;
 
-/// The most pages of one walk.
+/// The most pages of one walk, unless the appliance counts more records than they held.
 pub(super) const MOST_PAGES: u64 = 10_000;
-/// The most records of one walk: as many pages of the largest size.
+/// The most records of one walk: as many such pages of the largest size.
 pub(super) const MOST_RECORDS: u64 = 10_000_000;
 
 /// A position between two pages.
@@ -27,6 +32,18 @@ pub(super) enum Position {
     After(Cursor),
     /// After this many records.
     Offset(u64),
+}
+
+impl Position {
+    /// As GraphQL takes it.
+    pub(super) fn cursor(&self) -> Option<&Cursor> {
+        if let Self::After(cursor) = self { Some(cursor) } else { None }
+    }
+
+    /// As REST takes it.
+    pub(super) fn offset(&self) -> u64 {
+        if let Self::Offset(offset) = self { *offset } else { 0 }
+    }
 }
 
 /// What a page says about the way on.
@@ -61,20 +78,53 @@ pub enum Incomplete {
         /// Records with different ids.
         records: u64,
     },
-    /// The server's count was another one at the end: rows came or went meanwhile.
-    #[error("the appliance counted {first} records at the first page and {last} at the last")]
+    /// The server's count changed: rows came meanwhile.
+    #[error("the appliance counted {first} records at the first page and {last} later")]
     TotalChanged {
         /// At the first page.
         first: u64,
-        /// At the last.
+        /// At a later one.
         last: u64,
     },
-    /// A second look at the first or last page showed other records (REST).
-    #[error("the {page} page held other records when it was looked at again")]
-    Moved {
-        /// `first` or `last`.
-        page: &'static str,
+    /// The server's count went down: rows went meanwhile.
+    #[error("the appliance counted {first} records at the first page and only {last} later")]
+    TotalShrank {
+        /// At the first page.
+        first: u64,
+        /// At a later one.
+        last: u64,
     },
+    /// A second look at a page showed other records (REST).
+    #[error("page {page} held other records when it was looked at again")]
+    Moved {
+        /// The page, from 1.
+        page: u64,
+    },
+    /// Records came again where nothing is counted: rows came meanwhile (REST).
+    #[error("{records} records came again: rows moved while they were read")]
+    CameAgain {
+        /// How many.
+        records: u64,
+    },
+    /// No second look was possible (REST).
+    #[error("page {page} could not be looked at again, to see whether rows moved ({failure})")]
+    Unlooked {
+        /// The page, from 1.
+        page: u64,
+        /// Why not.
+        failure: String,
+    },
+    /// Rows moved, and reading once more what was missed did not come to its end.
+    #[error("{why}; reading once more what was missed failed ({failure})")]
+    Unrepaired {
+        /// What showed that rows moved.
+        why: Box<Incomplete>,
+        /// What went wrong the second time.
+        failure: String,
+    },
+    /// Nothing showed that the last page was the last.
+    #[error("the appliance says neither whether there is more nor how many records there are")]
+    Unsaid,
     /// The server says there is more, and not where.
     #[error("the appliance says after page {page} that there is more, and not where")]
     NoCursor {
@@ -93,6 +143,12 @@ pub enum Incomplete {
         /// The page, from 1.
         page: u64,
     },
+    /// Devices that are listed were answered with 404 when their findings were asked for.
+    #[error("the appliance lists {devices} devices that it did not know when their findings were asked for")]
+    StillListed {
+        /// How many.
+        devices: u64,
+    },
     /// No end in sight.
     #[error("the walk was given up after {pages} pages with {records} records")]
     TooLong {
@@ -103,25 +159,65 @@ pub enum Incomplete {
     },
 }
 
-/// One walk from the first page to the end.
+impl Incomplete {
+    /// Whether rows may have moved while they were read, so that reading them once more may help.
+    pub(super) fn rows_moved(&self) -> bool {
+        matches!(
+            self,
+            Self::CountDiffers { .. }
+                | Self::TotalChanged { .. }
+                | Self::TotalShrank { .. }
+                | Self::Moved { .. }
+                | Self::CameAgain { .. }
+        )
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "ask for more records at a time, with a larger --page-size",
+            Self::Unsaid => "devices can be read with `--api rest` as well, which shows where the list ends",
+            _ => "run it again when the appliance is quiet",
+        }
+    }
+}
+
+/// One walk from the first page to the end, or two: where rows moved during
+/// the first, a [second](Self::again) brings what it missed.
 ///
 /// For each page: [`admit`](Self::admit) each of its records, then
-/// [`turn`](Self::turn).
-///
-/// Ids are kept as 64-bit hashes keyed anew for each walk. Should two ids of a
-/// million devices collide (one walk in 30 million), the later record is left
-/// out, counted as a duplicate, and the run is not complete where the server
-/// counts.
+/// [`turn`](Self::turn). What is kept of pages and positions is a hash of
+/// each, at most [`MOST_PAGES`] of either: a walk longer than that is bounded
+/// by the new records it brings.
 pub(super) struct Walk {
     keys: RandomState,
-    ids: HashSet<u64>,
-    positions: HashSet<Position>,
+    /// What came in this pass.
+    seen: Seen,
+    /// What came in the passes before; `None`: there were none.
+    before: Option<Seen>,
+    positions: HashSet<u64>,
     earlier: HashSet<u64>,
     page: DefaultHasher,
     on_page: u64,
+    /// The digest of the last page.
+    last: u64,
+    /// Pages and records of this pass, those that came again too.
     pages: u64,
+    received: u64,
+    totals: Option<Totals>,
+    /// The latest count of a server that gave none at the first page.
+    late: Option<u64>,
+    /// Records that came again in this pass, and in those before.
     duplicates: u64,
-    totals: Option<(u64, u64)>,
+    duplicates_before: u64,
+}
+
+/// The server's counts of one pass.
+struct Totals {
+    first: u64,
+    /// The latest that was another one.
+    other: Option<u64>,
 }
 
 impl Walk {
@@ -129,255 +225,144 @@ impl Walk {
         let keys = RandomState::new();
         Self {
             page: keys.build_hasher(),
+            seen: Seen::new(keys.clone()),
             keys,
-            ids: HashSet::new(),
+            before: None,
             positions: HashSet::new(),
             earlier: HashSet::new(),
             on_page: 0,
+            last: 0,
             pages: 0,
-            duplicates: 0,
+            received: 0,
             totals: None,
+            late: None,
+            duplicates: 0,
+            duplicates_before: 0,
         }
     }
 
-    /// Pages so far.
-    pub(super) fn pages(&self) -> u64 {
-        self.pages
+    /// Begins again at the first page, knowing which records came before.
+    pub(super) fn again(&mut self) {
+        let next = Self { duplicates_before: self.duplicates(), ..Self::new() };
+        let past = std::mem::replace(self, next);
+        self.before = Some(past.before.unwrap_or(past.seen));
     }
 
-    /// Records with different ids so far.
+    /// Records with different ids so far, of all passes.
     pub(super) fn records(&self) -> u64 {
-        self.ids.len() as u64
+        self.before.as_ref().unwrap_or(&self.seen).count()
     }
 
-    /// Records that came again.
+    /// Records that came again within a pass.
     pub(super) fn duplicates(&self) -> u64 {
-        self.duplicates
+        self.duplicates_before + self.duplicates
     }
 
-    /// The server's count at the first page.
+    /// The server's count at the first page of this pass.
     pub(super) fn total(&self) -> Option<u64> {
-        self.totals.map(|(first, _)| first)
+        self.totals.as_ref().map(|totals| totals.first)
     }
 
-    /// Takes a record of the current page; whether it is new.
-    pub(super) fn admit(&mut self, id: &str) -> bool {
-        let hash = self.keys.hash_one(id);
-        hash.hash(&mut self.page);
+    /// What tells the ids of the page that ended last from others, within this pass.
+    pub(super) fn last_page(&self) -> u64 {
+        self.last
+    }
+
+    /// The same of these ids.
+    pub(super) fn digest<'a>(&self, ids: impl Iterator<Item = &'a str>) -> u64 {
+        let mut page = self.keys.build_hasher();
+        ids.for_each(|id| hash_on(&self.keys, id, &mut page));
+        page.finish()
+    }
+
+    /// Takes a record of the current page; whether it is new. Disk.
+    ///
+    /// # Errors
+    /// As [`Seen::admit`].
+    pub(super) fn admit(&mut self, id: &str) -> io::Result<bool> {
+        hash_on(&self.keys, id, &mut self.page);
         self.on_page += 1;
-        let new = self.ids.insert(hash);
-        self.duplicates += u64::from(!new);
-        new
+        if !self.seen.admit(id)? {
+            self.duplicates += 1;
+            return Ok(false);
+        }
+        self.before.as_mut().map_or(Ok(true), |before| before.admit(id))
     }
 
     /// Ends the current page.
     pub(super) fn turn(&mut self, turn: Turn) -> Next {
         self.pages += 1;
         let page = self.pages;
-        let records = std::mem::take(&mut self.on_page);
-        let digest = std::mem::replace(&mut self.page, self.keys.build_hasher()).finish();
+        let records = mem::take(&mut self.on_page);
+        self.received += records;
+        self.last = mem::replace(&mut self.page, self.keys.build_hasher()).finish();
         match (turn.total, &mut self.totals) {
-            (Some(total), Some((_, last))) => *last = total,
-            // A count that only comes later says nothing about the rows moved before it.
-            (Some(total), none) if page == 1 => *none = Some((total, total)),
+            (Some(total), Some(totals)) if total != totals.first => totals.other = Some(total),
+            (Some(first), none @ None) if page == 1 => *none = Some(Totals { first, other: None }),
+            // A count that only comes later says nothing about the rows moved before it, and may contradict all the same.
+            (Some(late), None) => self.late = Some(late),
             _ => {}
         }
-        if records > 0 && !self.earlier.insert(digest) {
+        if records > 0 && !is_new(&mut self.earlier, self.last) {
             return Next::End(Some(Incomplete::PageRepeats { page }));
         }
         match (turn.has_next, turn.next) {
+            (None, Some(Position::Offset(_))) if records == 0 => Next::End(self.came_again()),
+            (None, None) if !self.shows_an_end(records) => Next::End(Some(Incomplete::Unsaid)),
             (Some(false), _) | (None, None) => Next::End(self.verdict()),
-            // Servers that do not say whether there is more give an empty page past the end.
-            (None, Some(_)) if records == 0 => Next::End(self.verdict()),
+            (None, Some(_)) if records == 0 && self.shows_an_end(records) => Next::End(self.verdict()),
             (Some(true), None) => Next::End(Some(Incomplete::NoCursor { page })),
-            (_, Some(next)) if !self.positions.insert(next.clone()) => {
+            (_, Some(next)) if !is_new(&mut self.positions, self.keys.hash_one(&next)) => {
                 Next::End(Some(Incomplete::CursorRepeats { page }))
             }
-            _ if page >= MOST_PAGES || self.records() + self.duplicates >= MOST_RECORDS => {
+            _ if page >= self.most_pages() || self.received >= MOST_RECORDS => {
                 Next::End(Some(Incomplete::TooLong { pages: page, records: self.records() }))
             }
             (_, Some(next)) => Next::Ask(next),
         }
     }
 
-    fn verdict(&self) -> Option<Incomplete> {
-        let records = self.records();
+    /// Beyond the usual number, no more pages than records came, and those only
+    /// while the appliance counts more than that.
+    fn most_pages(&self) -> u64 {
+        let records = self.seen.count();
         match self.totals {
-            Some((first, last)) if first != last => Some(Incomplete::TotalChanged { first, last }),
-            Some((total, _)) if total != records => Some(Incomplete::CountDiffers { total, records }),
-            _ => None,
+            Some(Totals { first, .. }) if records < first && first <= MOST_RECORDS => MOST_PAGES + records,
+            _ => MOST_PAGES,
         }
     }
+
+    /// Whether a page of so many records may be the last where nothing says
+    /// that there is more: the appliance counts, or the page is the empty one
+    /// that comes after the last cursor.
+    fn shows_an_end(&self, records: u64) -> bool {
+        self.totals.is_some() || (records == 0 && self.pages > 1)
+    }
+
+    fn came_again(&self) -> Option<Incomplete> {
+        (self.duplicates > 0).then_some(Incomplete::CameAgain { records: self.duplicates })
+    }
+
+    fn verdict(&self) -> Option<Incomplete> {
+        let records = self.seen.count();
+        match self.totals {
+            Some(Totals { first, other: Some(last) }) if last < first => Some(Incomplete::TotalShrank { first, last }),
+            Some(Totals { first, other: Some(last) }) => Some(Incomplete::TotalChanged { first, last }),
+            Some(Totals { first: total, .. }) if total != records => Some(Incomplete::CountDiffers { total, records }),
+            Some(_) => None,
+            None => self.late.filter(|late| *late != records).map(|total| Incomplete::CountDiffers { total, records }),
+        }
+    }
+}
+
+/// Notes a hash, as long as there are not too many; whether it had not been noted before.
+fn is_new(hashes: &mut HashSet<u64>, hash: u64) -> bool {
+    if (hashes.len() as u64) < MOST_PAGES { hashes.insert(hash) } else { !hashes.contains(&hash) }
+}
+
+fn hash_on(keys: &RandomState, id: &str, page: &mut DefaultHasher) {
+    keys.hash_one(id).hash(page);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A page as a server might send it: ids, position after it, `hasNextPage`, `totalCount`.
-    #[derive(Clone)]
-    struct Sent(Vec<u64>, Option<u64>, Option<bool>, Option<u64>);
-
-    /// Walks over what `server` sends for each position; 0 is the start.
-    fn walk(server: impl Fn(u64) -> Sent) -> (Walk, Option<Incomplete>) {
-        let mut walk = Walk::new();
-        let mut at = 0;
-        loop {
-            let Sent(ids, next, has_next, total) = server(at);
-            for id in ids {
-                walk.admit(&id.to_string());
-            }
-            match walk.turn(Turn { next: next.map(Position::Offset), has_next, total }) {
-                Next::Ask(Position::Offset(next)) => at = next,
-                Next::Ask(other) => panic!("asked for {other:?}"),
-                Next::End(end) => return (walk, end),
-            }
-        }
-    }
-
-    #[test]
-    fn walks_and_their_ends() {
-        // The pages in the order in which they are sent, whatever is asked for.
-        let check = |what: &str, pages: &[Sent], expected: (u64, u64, u64), end: Option<Incomplete>| {
-            let sent = std::cell::Cell::new(0);
-            let (walk, ended) = walk(|_| {
-                let page = pages.get(sent.get()).unwrap_or_else(|| panic!("{what}: asked for one page too many"));
-                sent.set(sent.get() + 1);
-                page.clone()
-            });
-            assert_eq!(ended, end, "{what}");
-            assert_eq!((walk.pages(), walk.records(), walk.duplicates()), expected, "{what}");
-        };
-        let sent = |ids: std::ops::Range<u64>, next: Option<u64>, more: Option<bool>, total: Option<u64>| {
-            Sent(ids.collect(), next, more, total)
-        };
-        let (yes, no) = (Some(true), Some(false));
-        let five = Some(5);
-
-        check("nothing there", &[sent(0..0, None, no, Some(0))], (1, 0, 0), None);
-        check("nothing there, and little said", &[sent(0..0, None, None, None)], (1, 0, 0), None);
-        check("one page", &[sent(0..5, None, no, five)], (1, 5, 0), None);
-        check("a cursor on the last page", &[sent(0..5, Some(5), no, five)], (1, 5, 0), None);
-        check("two pages", &[sent(0..3, Some(3), yes, five), sent(3..5, Some(5), no, five)], (2, 5, 0), None);
-        check(
-            "clipped pages",
-            &[sent(0..1, Some(1), yes, five), sent(1..2, Some(2), yes, five), sent(2..5, None, no, five)],
-            (3, 5, 0),
-            None,
-        );
-        check(
-            "an empty page in the middle",
-            &[sent(0..3, Some(3), yes, five), sent(0..0, Some(4), yes, five), sent(3..5, Some(5), no, five)],
-            (3, 5, 0),
-            None,
-        );
-        check(
-            "hasNextPage missing, no cursor at the end",
-            &[sent(0..3, Some(3), None, five), sent(3..5, None, None, five)],
-            (2, 5, 0),
-            None,
-        );
-        check(
-            "hasNextPage missing, an empty page at the end",
-            &[sent(0..3, Some(3), None, five), sent(3..5, Some(5), None, five), sent(0..0, Some(5), None, five)],
-            (3, 5, 0),
-            None,
-        );
-        check("no total", &[sent(0..3, Some(3), yes, None), sent(3..5, None, no, None)], (2, 5, 0), None);
-        check(
-            "a total that comes late counts for nothing",
-            &[sent(0..3, Some(3), yes, None), sent(3..5, None, no, Some(99))],
-            (2, 5, 0),
-            None,
-        );
-        check(
-            "a duplicate and still all",
-            &[sent(0..3, Some(3), yes, five), sent(2..5, None, no, five)],
-            (2, 5, 1),
-            None,
-        );
-        check(
-            "a row that moved over the page border",
-            &[sent(0..3, Some(3), yes, five), sent(4..5, None, no, five)],
-            (2, 4, 0),
-            Some(Incomplete::CountDiffers { total: 5, records: 4 }),
-        );
-        check(
-            "a short page that claims to be the last",
-            &[sent(0..3, None, no, five)],
-            (1, 3, 0),
-            Some(Incomplete::CountDiffers { total: 5, records: 3 }),
-        );
-        check(
-            "more than there are",
-            &[sent(0..6, None, no, five)],
-            (1, 6, 0),
-            Some(Incomplete::CountDiffers { total: 5, records: 6 }),
-        );
-        check(
-            "the total shrinks",
-            &[sent(0..3, Some(3), yes, five), sent(3..5, None, no, Some(4))],
-            (2, 5, 0),
-            Some(Incomplete::TotalChanged { first: 5, last: 4 }),
-        );
-        check(
-            "the total grows",
-            &[sent(0..3, Some(3), yes, five), sent(3..5, None, no, Some(6))],
-            (2, 5, 0),
-            Some(Incomplete::TotalChanged { first: 5, last: 6 }),
-        );
-        check("more, and not where", &[sent(0..5, None, yes, five)], (1, 5, 0), Some(Incomplete::NoCursor { page: 1 }));
-        check(
-            "the cursor stands still",
-            &[sent(0..2, Some(2), yes, five), sent(2..4, Some(2), yes, five)],
-            (2, 4, 0),
-            Some(Incomplete::CursorRepeats { page: 2 }),
-        );
-        check(
-            "the cursor goes in a circle",
-            &[sent(0..1, Some(1), yes, None), sent(1..2, Some(2), yes, None), sent(2..3, Some(1), yes, None)],
-            (3, 3, 0),
-            Some(Incomplete::CursorRepeats { page: 3 }),
-        );
-        check(
-            "empty pages and one cursor",
-            &[sent(0..0, Some(1), yes, None), sent(0..0, Some(1), yes, None)],
-            (2, 0, 0),
-            Some(Incomplete::CursorRepeats { page: 2 }),
-        );
-        check(
-            "the position is not looked at",
-            &[sent(0..3, Some(3), yes, five), sent(0..3, Some(6), yes, five)],
-            (2, 3, 3),
-            Some(Incomplete::PageRepeats { page: 2 }),
-        );
-        check(
-            "the position is not looked at, and the second page claims to be the last",
-            &[sent(0..3, Some(3), yes, None), sent(0..3, Some(6), no, None)],
-            (2, 3, 3),
-            Some(Incomplete::PageRepeats { page: 2 }),
-        );
-    }
-
-    #[test]
-    fn a_walk_without_end_is_given_up() {
-        let (walk, end) = walk(|at| Sent(vec![at], Some(at + 1), Some(true), None));
-        assert_eq!(end, Some(Incomplete::TooLong { pages: MOST_PAGES, records: MOST_PAGES }));
-        assert_eq!(walk.pages(), MOST_PAGES);
-
-        let empty = |at| Sent(vec![], Some(at + 1), Some(true), Some(1));
-        assert_eq!(super::tests::walk(empty).1, Some(Incomplete::TooLong { pages: MOST_PAGES, records: 0 }));
-    }
-
-    #[test]
-    fn offsets_end_at_an_empty_page_only() {
-        // A REST listing of 23 rows that clips pages to 4, whatever is asked for.
-        let (walk, end) = walk(|at| {
-            let ids: Vec<u64> = (at..23.min(at + 4)).collect();
-            let next = at + ids.len() as u64;
-            Sent(ids, Some(next), None, None)
-        });
-        assert_eq!(end, None);
-        assert_eq!((walk.pages(), walk.records(), walk.total()), (7, 23, None));
-    }
-}
+mod tests;

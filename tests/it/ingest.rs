@@ -1,37 +1,68 @@
 //! Ingest over real TLS: every device once, and nothing that looks whole and is not.
 
+mod command;
+mod events;
 mod failures;
 mod files;
+mod findings;
+mod hostile;
+mod recorded;
+mod same_as_pytenable;
+mod since;
+mod sinks;
+mod walk;
 
 use std::{
     cell::RefCell,
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use robocred::{
     appliance::{Authority, NewRobot as Registering, Outcome, SupportToken},
     clock::{Clock as _, FixedClock, SystemClock},
-    credential::{Control, Record},
+    credential::{Control, Record, SecretRef},
     ingest::{Api, Destination, Error, PAGE_SIZE, Progress, Request, Run, ingest},
     inventory::{Change, Inventory, NewGeneration, NewRobot, Origin},
     secrets::{MemoryStore, Secrets},
     session::Session,
     simulator::{self, Behaviours, Fault, FaultKind, Options, Simulator},
-    site::{Format, Registrar, RobotId, Role, Site, Stream, TrustPolicy},
+    site::{ApiChoice, Registrar, RobotId, Role, Site, Stream, TrustPolicy},
     x509::{Certificate, KeyAlgorithm, PrivateKey, Profile, Validity},
 };
 use serde_json::Value as Json;
-use time::{OffsetDateTime, macros::datetime};
+use time::{Duration, OffsetDateTime, macros::datetime};
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+const API_KEY: &str = "a-simulated-api-key";
 const BOTH: [Api; 2] = [Api::Graphql, Api::Rest];
 
 fn path_of(api: Api) -> &'static str {
     match api {
         Api::Graphql => "/graphql",
         Api::Rest => "/v1/assets",
+    }
+}
+
+/// What was written, readable afterwards.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -47,9 +78,19 @@ struct Plant {
 
 impl Plant {
     async fn with(devices: usize, behaviours: Behaviours) -> Self {
-        let options = Options { devices, behaviours, ..Options::default() };
+        let api_key = Some(API_KEY.to_owned());
+        Self::started(Options { devices, behaviours, api_key, ..Options::default() }).await
+    }
+
+    async fn started(options: Options) -> Self {
+        Self::years_away(options, Duration::ZERO).await
+    }
+
+    /// An appliance whose clock is ahead of ours, and a robot that its clock finds valid.
+    async fn years_away(options: Options, ahead: Duration) -> Self {
         let token = SupportToken::parse(options.token.clone().into_bytes().into()).unwrap();
         let simulator = simulator::start(options).await.unwrap();
+        simulator.set_clock_ahead(ahead.whole_seconds());
         let id: RobotId = "plant/reader".parse().unwrap();
         let site = Site {
             name: id.site.clone(),
@@ -57,6 +98,7 @@ impl Plant {
             trust: Some(TrustPolicy::Pins(vec![simulator.pin()])),
             registrar: Registrar::Token,
             proxy: None,
+            em: None,
             robots: vec![],
         };
         let folder = tempfile::tempdir().unwrap();
@@ -81,7 +123,7 @@ impl Plant {
         };
         let planned = inventory.plan_generation(&lock, &new, NOW).await.unwrap();
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
-        let validity = Validity::of_days(SystemClock.now(), 30).unwrap();
+        let validity = Validity::of_days(SystemClock.now() + ahead, 30).unwrap();
         let certificate = Certificate::self_signed(&key, "reader", validity, Profile::Client).unwrap();
         secrets.put(&planned.secret, "test", key.expose_der()).await.unwrap();
         let session = Session::open(&site, &inventory, &secrets, &SystemClock).unwrap();
@@ -111,24 +153,42 @@ impl Plant {
 
     fn request(&self, api: impl Into<Option<Api>>) -> Request {
         Request {
-            record: self.record.clone(),
-            stream: Stream::Assets,
-            api: api.into(),
-            format: Format::Ndjson,
-            page_size: PAGE_SIZE,
+            api: match api.into() {
+                None => ApiChoice::Auto,
+                Some(Api::Graphql) => ApiChoice::Graphql,
+                Some(Api::Rest) => ApiChoice::Rest,
+            },
             include_hidden: true,
-            to: Destination::Dir(self.dir()),
+            ..Request::of(self.record.clone(), Destination::Dir(self.dir()))
         }
     }
 
     async fn ingest(&self, request: &Request) -> Result<Run, Error> {
-        self.ingest_into(request, &mut Vec::new()).await
+        self.ingest_into(request, Written::default()).await
     }
 
-    async fn ingest_into(&self, request: &Request, out: &mut dyn std::io::Write) -> Result<Run, Error> {
-        let clock = FixedClock(NOW);
+    async fn ingest_into(&self, request: &Request, out: impl std::io::Write + Send + 'static) -> Result<Run, Error> {
+        self.ingest_at(NOW, request, out).await
+    }
+
+    /// As [`Self::ingest_into`], by a clock of ours that shows `now`.
+    async fn ingest_at(
+        &self,
+        now: OffsetDateTime,
+        request: &Request,
+        out: impl std::io::Write + Send + 'static,
+    ) -> Result<Run, Error> {
+        let clock = FixedClock(now);
         let session = Session::open(&self.site, &self.inventory, &self.secrets, &clock).unwrap();
-        ingest(&session, request, out, &|_| ()).await
+        ingest(&session, request, Box::new(out), &|_| ()).await
+    }
+
+    /// Keeps the appliance's API key for the site.
+    async fn keep_api_key(&self) {
+        let slot = SecretRef::api_key(self.inventory.store_id(), &self.site.name);
+        self.secrets.put(&slot, "test", API_KEY.as_bytes()).await.unwrap();
+        let lock = self.inventory.lock_site(&self.site.name, None, NOW).await.unwrap();
+        self.inventory.set_api_key(&lock, None, NOW).await.unwrap();
     }
 
     /// Replies with this to the `nth` request from now on.
@@ -206,8 +266,11 @@ async fn every_device_is_read_once_by_both_interfaces() {
                 }
                 Api::Rest => {
                     assert_eq!(run.total_reported, None, "{what}");
-                    // The empty page that ends it, and a second look at the first and the last.
-                    assert_eq!((run.pages, asked), (pages as u64 + 1, pages + 1 + pages.clamp(1, 2)), "{what}");
+                    // The empty page that ends it, and a second look at each, or at nothing. Behind a page that
+                    // is not full, the next one is expected too far on, and asked for again.
+                    let too_far = usize::from(!expected.is_multiple_of(PAGE_SIZE as usize));
+                    let extra = 1 + too_far + pages.max(1);
+                    assert_eq!((run.pages, asked), (pages as u64 + 1, pages + extra), "{what}");
                 }
             }
             assert_eq!(plant.simulator.connections() - connected, 1, "{what}");
@@ -218,7 +281,7 @@ async fn every_device_is_read_once_by_both_interfaces() {
             assert_eq!((records.len(), ids.len()), (expected, expected), "{what}");
             assert!(hidden || records.iter().all(|record| record["hidden"] == false), "{what}");
             assert_eq!((run.written, run.sha256), (text.len() as u64, sha256(text.as_bytes())), "{what}");
-            assert!(run.bytes >= run.written, "{what}: {} bytes of replies", run.bytes);
+            assert!(run.bytes > run.written / 50, "{what}: {} bytes of replies", run.bytes);
             seen.push(ids);
         }
         assert_eq!((&seen[0], &seen[1]), (&seen[2], &seen[3]), "the interfaces differ");
@@ -231,21 +294,23 @@ async fn the_manifest_and_the_inventory_tell_what_was_read() {
     let plant = Plant::of(30).await;
     let run = plant.ingest(&plant.request(None)).await.unwrap();
     let dir = plant.dir();
-    assert_eq!(names(&dir), ["assets-20261122T120000Z.manifest.json", "assets-20261122T120000Z.ndjson"]);
+    assert_eq!(names(&dir), ["assets-20261122T120000Z.manifest.json", "assets-20261122T120000Z.ndjson", "latest"]);
     assert_eq!(run.path, Some(dir.join("assets-20261122T120000Z.ndjson")));
     assert_eq!(run.manifest, Some(dir.join("assets-20261122T120000Z.manifest.json")));
 
     let fingerprint = plant.record.certificate.as_ref().unwrap().fingerprint();
-    assert_eq!(run.fingerprint, fingerprint);
+    assert_eq!(run.fingerprint, Some(fingerprint));
     let mut manifest = manifest(&run);
     assert!(manifest["seconds"].take().as_f64().is_some_and(|seconds| seconds > 0.0));
     let expected = serde_json::json!({
         "schema": 1, "tool": "robocred", "version": env!("CARGO_PKG_VERSION"),
         "robot": "plant/reader", "url": plant.simulator.url(), "generation": 1,
-        "fingerprint_sha256": fingerprint.to_string(),
-        "stream": "assets", "api": "graphql", "format": "ndjson", "page_size": 200, "include_hidden": true,
+        "credential": "certificate", "fingerprint_sha256": fingerprint.to_string(),
+        "stream": "assets", "api": "graphql", "selection": "wide", "with_details": false, "include_hidden": true,
+        "since": null, "format": "ndjson", "compress": "none", "page_size": 200, "smallest_page_size": 200,
         "started_at": "2026-11-22T12:00:00Z", "ended_at": "2026-11-22T12:00:00Z", "seconds": null,
-        "pages": 1, "bytes": run.bytes, "records": 30, "duplicates": 0, "total_reported": 30,
+        "passes": 1, "pages": 1, "bytes": run.bytes,
+        "records": 30, "duplicates": 0, "unchanged": 0, "gone": 0, "replaced": 0, "flagged": 0, "total_reported": 30,
         "complete": true, "reason": null,
         "file": "assets-20261122T120000Z.ndjson", "file_bytes": run.written, "sha256": run.sha256,
     });
@@ -277,7 +342,7 @@ async fn progress_is_told_after_each_page() {
     let session = Session::open(&plant.site, &plant.inventory, &plant.secrets, &clock).unwrap();
     let told = RefCell::new(Vec::<Progress>::new());
     let progress = |now| told.borrow_mut().push(now);
-    let run = ingest(&session, &plant.request(Api::Graphql), &mut Vec::new(), &progress).await.unwrap();
+    let run = ingest(&session, &plant.request(Api::Graphql), Box::new(Vec::new()), &progress).await.unwrap();
     let told = told.into_inner();
     let steps: Vec<_> = told.iter().map(|step| (step.pages, step.records, step.total)).collect();
     assert_eq!(steps, [(1, 200, Some(450)), (2, 400, Some(450)), (3, 450, Some(450))]);
@@ -299,9 +364,10 @@ async fn records_are_the_servers_own_bytes_each_on_one_line() {
 #[tokio::test]
 async fn the_writer_gets_the_data_and_no_file_is_made() {
     let plant = Plant::of(250).await;
-    let mut out = Vec::new();
+    let out = Written::default();
     let request = Request { to: Destination::Stdout, ..plant.request(None) };
-    let run = plant.ingest_into(&request, &mut out).await.unwrap();
+    let run = plant.ingest_into(&request, out.clone()).await.unwrap();
+    let out = out.bytes();
     assert_eq!((run.path, run.manifest, run.incomplete), (None, None, None));
     assert_eq!(lines(&String::from_utf8(out.clone()).unwrap()).len(), 250);
     assert_eq!((run.written, run.sha256), (out.len() as u64, sha256(&out)));

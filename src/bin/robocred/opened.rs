@@ -77,6 +77,11 @@ impl Opened {
         }
     }
 
+    /// The inventory for a command that writes down what it saw; `None` if there is none yet.
+    pub async fn inventory_if_there(&self) -> Result<Option<Inventory>, CommandError> {
+        if Inventory::is_there(&self.paths.state_dir)? { self.inventory().await.map(Some) } else { Ok(None) }
+    }
+
     /// The inventory for a command that changes a robot which must be there already.
     pub async fn holding(&self, id: &RobotId) -> Result<Inventory, CommandError> {
         let none = || {

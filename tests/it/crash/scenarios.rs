@@ -4,6 +4,7 @@
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -402,6 +403,27 @@ fn ingest(case: &Case) -> (bool, Ended) {
     let last = until_done(&mut watched, &first, |watched| watched.run(Do::ProvisionAndRead, None));
     assert!(ended(last.as_ref()) == Ended::Done);
     watched.check_done(Do::Provision);
+    // Only the later ones have older files to remove.
+    let second = watched.run(Do::Ingest, Some(&case.points[0]));
     watched.run(Do::Ingest, None).expect(0);
-    (was_killed(&first), Ended::Done)
+    check_files(&watched.world.state().join("ingest/plant/reader"));
+    (was_killed(&first) || was_killed(&second), Ended::Done)
+}
+
+/// One whole file and at most one that is not, each with its manifest, the
+/// link to the whole one, and nothing that a killed run left.
+fn check_files(dir: &Path) {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let found = names(dir);
+    let count = |ending: &str| found.iter().filter(|name| name.ends_with(ending)).count();
+    let (whole, parts) = (count(".ndjson"), count(".incomplete"));
+    assert!(whole == 1 && parts <= 1 && count(".manifest.json") == whole + parts, "{found:?}");
+    assert_eq!(found.len(), 2 * (whole + parts) + count("latest"), "{found:?}");
+    assert_eq!(names(&dir.join("latest")), ["assets.ndjson"]);
+    let latest = fs::canonicalize(dir.join("latest/assets.ndjson")).unwrap();
+    let name = latest.file_name().unwrap().to_str().unwrap();
+    assert!(found.iter().any(|found| found == name), "the latest is {}", latest.display());
 }

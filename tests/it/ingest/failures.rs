@@ -50,13 +50,99 @@ async fn a_server_that_goes_in_circles_is_left() {
 
 #[tokio::test]
 async fn rows_that_moved_under_a_rest_walk_are_noticed() {
-    // Pages 1 to 3, the empty one, the first again, the last again.
-    for (nth, page) in [(5, "first"), (6, "last")] {
+    // Pages 1 to 3, one too far on, the empty one, each of the three again; then all of that once more.
+    for (first_pass, second_pass, page) in [(6, 12, 1), (7, 14, 2), (8, 16, 3)] {
+        let other = r#"[{"id":"somebody-else"}]"#;
         let plant = Plant::of(450).await;
-        plant.answer(Api::Rest, nth, "application/json", r#"[{"id":"somebody-else"}]"#);
+        plant.answer(Api::Rest, first_pass, "application/json", other);
+        let run = plant.ingest(&plant.request(Api::Rest)).await.unwrap();
+        assert_eq!((run.records, run.passes, run.complete()), (450, 2, true), "{page}");
+
+        let plant = Plant::of(450).await;
+        for nth in [first_pass, second_pass] {
+            plant.answer(Api::Rest, nth, "application/json", other);
+        }
         let run = plant.ingest(&plant.request(Api::Rest)).await.unwrap();
         assert_eq!(run.incomplete, Some(Incomplete::Moved { page }));
-        assert_eq!(run.records, 450);
+        assert_eq!((run.records, run.passes), (450, 2), "{page}");
+        assert_kept_as_incomplete(&plant, &run);
+    }
+}
+
+/// A REST listing of these pages, in the order in which they are asked for.
+async fn listing(pages: &[&[&str]]) -> (Plant, Run) {
+    let plant = Plant::of(1).await;
+    for (nth, ids) in (1..).zip(pages) {
+        let records: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+        plant.answer(Api::Rest, nth, "application/json", &format!("[{}]", records.join(",")));
+    }
+    let run = plant.ingest(&Request { page_size: 2, ..plant.request(Api::Rest) }).await.unwrap();
+    assert_eq!(plant.asked(Api::Rest), pages.len(), "{run:?}");
+    (plant, run)
+}
+
+#[tokio::test]
+async fn a_row_that_goes_from_a_middle_page_of_rest_costs_no_other() {
+    // a c | e g | i k; e goes once it was read, and i is where nobody looks. One page is expected too far on.
+    let walk: [&[&str]; 5] = [&["a", "c"], &["e", "g"], &["k"], &[], &[]];
+    let look: [&[&str]; 2] = [&["a", "c"], &["i"]];
+    let again: [&[&str]; 7] = [&["a", "c"], &["g", "i"], &["k"], &[], &["a", "c"], &["i"], &["k"]];
+    // The guess learnt in the first pass is not known to the second.
+    let again = [&again[..3], &[&[] as &[&str]], &again[3..]].concat();
+    let (plant, run) = listing(&[&walk[..], &look, &again].concat()).await;
+    assert_eq!((run.records, run.passes, run.incomplete.as_ref()), (6, 2, None));
+    drop(plant);
+}
+
+#[tokio::test]
+async fn a_row_that_comes_to_a_middle_page_of_rest_is_read_too() {
+    // a c | e g | i k; d comes once e was read: g comes again, and d is where nobody looks.
+    let walk: [&[&str]; 6] = [&["a", "c"], &["e", "g"], &["g", "i"], &["k"], &[], &[]];
+    let again: [&[&str]; 9] = [&["a", "c"], &["d", "e"], &["g", "i"], &["k"], &[], &[], &["a", "c"], &["e"], &["i"]];
+    let (_, run) = listing(&[&walk[..], &again, &[&["k"]]].concat()).await;
+    assert_eq!((run.records, run.duplicates, run.passes, run.incomplete.as_ref()), (7, 1, 2, None));
+}
+
+#[tokio::test]
+async fn what_says_nothing_about_its_end_is_not_known_to_be_whole() {
+    let nodes: Vec<String> = (0..200).map(|id| format!(r#"{{"id":"{id:03}"}}"#)).collect();
+    for ids in [String::new(), nodes.join(",")] {
+        let plant = Plant::of(450).await;
+        let page = format!(r#"{{"data":{{"assets":{{"pageInfo":null,"totalCount":null,"nodes":[{ids}]}}}}}}"#);
+        plant.answer(Api::Graphql, 1, "application/json", &page);
+        let run = plant.ingest(&plant.request(Api::Graphql)).await.unwrap();
+        assert_eq!(run.incomplete, Some(Incomplete::Unsaid));
+        assert_kept_as_incomplete(&plant, &run);
+    }
+}
+
+#[tokio::test]
+async fn what_the_first_pass_read_is_kept_where_the_second_fails() {
+    use robocred::simulator::RowsMove;
+    let refused = |api, nth| {
+        let kind = FaultKind::Answer { status: 403, content_type: "application/json", body: b"{}".to_vec() };
+        Fault { path: Some(path_of(api).to_owned()), nth, kind }
+    };
+    // Three pages of the first pass; then the first or the last of the second.
+    for page in [1, 3] {
+        let rows_move = Some(RowsMove { at_page: 2, removed: false, always: false, total_lies: false });
+        let plant = Plant::with(450, Behaviours { rows_move, ..Behaviours::default() }).await;
+        plant.simulator.inject(refused(Api::Graphql, 3 + page));
+        let run = plant.ingest(&plant.request(Api::Graphql)).await.unwrap();
+        let Some(Incomplete::Unrepaired { why, failure }) = &run.incomplete else { panic!("{run:?}") };
+        assert!(matches!(**why, Incomplete::TotalChanged { .. }), "{why:?}");
+        assert!(failure.contains(&format!("no page {page}: ")) && failure.contains("403"), "{failure}");
+        assert_eq!(run.passes, 2);
+        assert_kept_as_incomplete(&plant, &run);
+    }
+    // Pages 1 to 3, one too far on, the empty one; then the second look.
+    for page in [1, 2, 3] {
+        let plant = Plant::of(450).await;
+        plant.simulator.inject(refused(Api::Rest, 5 + page));
+        let run = plant.ingest(&plant.request(Api::Rest)).await.unwrap();
+        let Some(Incomplete::Unlooked { page: at, failure }) = &run.incomplete else { panic!("{run:?}") };
+        assert!(*at == page as u64 && failure.contains("403"), "{at} {failure}");
+        assert_eq!((run.records, run.passes), (450, 1));
         assert_kept_as_incomplete(&plant, &run);
     }
 }
@@ -72,7 +158,7 @@ async fn a_page_whose_json_ends_early_is_asked_for_again() {
 #[tokio::test]
 async fn graphql_errors_with_200_and_other_strange_replies_fail_the_run() {
     let broken = [
-        ("application/json", r#"{"errors":[{"message":"no","extensions":{"code":"BAD_USER_INPUT"}}]}"#),
+        ("application/json", r#"{"errors":[{"message":"no","extensions":{"code":"NOT_FOUND"}}]}"#),
         ("application/json", r#"{"error":{"errors":[{"message":"no"}]}}"#),
         (
             "application/json",
@@ -117,7 +203,8 @@ async fn a_page_that_is_cut_is_asked_for_again() {
         }
         let run = plant.ingest(&plant.request(api)).await.unwrap();
         assert_eq!((run.records, run.duplicates, run.complete()), (450, 0, true), "{api}");
-        let pages = if api == Api::Graphql { 3 } else { 6 };
+        // REST: the empty page, expected too far on at first, and three looked at again.
+        let pages = if api == Api::Graphql { 3 } else { 8 };
         assert_eq!(plant.asked(api), pages + 2, "{api}");
     }
 }
@@ -140,11 +227,12 @@ async fn a_robot_that_is_removed_meanwhile_reads_no_further() {
     let clock = FixedClock(NOW);
     let session = Session::open(&plant.site, &plant.inventory, &plant.secrets, &clock).unwrap();
     let removed = |_| plant.simulator.forget_robots();
-    let error = ingest(&session, &plant.request(None), &mut Vec::new(), &removed).await.unwrap_err();
+    let error = ingest(&session, &plant.request(None), Box::new(Vec::new()), &removed).await.unwrap_err();
     assert!(
         matches!(
             &error,
-            Error::Page { api: Api::Graphql, page: 2, records: 200, source: appliance::Error::Refused(_) }
+            // The second page was on its way already when the first was told of.
+            Error::Page { api: Api::Graphql, page: 3, records: 400, source: appliance::Error::Refused(_) }
         ),
         "{error:?}"
     );
@@ -210,19 +298,66 @@ async fn what_cannot_be_done_opens_no_connection() {
     let plant = Plant::of(1).await;
     let before = plant.simulator.connections();
     let base = plant.request(None);
-    for stream in [Stream::Plugins, Stream::Findings, Stream::Events] {
-        let error = plant.ingest(&Request { stream, ..base.clone() }).await.unwrap_err();
+    for stream in [Stream::Plugins, Stream::Events] {
+        let error = plant.ingest(&Request { stream, ..plant.request(Api::Rest) }).await.unwrap_err();
         assert!(error.to_string().contains(stream.as_str()), "{error}");
-        assert!(matches!(error, Error::UnsupportedStream { stream: named } if named == stream));
+        assert!(matches!(error, Error::GraphqlOnly { .. }), "{error:?}");
+        assert!(error.hint().unwrap().contains("--api graphql"), "{error:?}");
     }
-    for format in [Format::Csv, Format::Parquet] {
-        let error = plant.ingest(&Request { format, ..base.clone() }).await.unwrap_err();
-        assert!(error.to_string().contains(format.as_str()), "{error}");
-    }
+    let error = plant.ingest(&Request { record: None, ..base.clone() }).await.unwrap_err();
+    assert!(matches!(error, Error::NoLogin { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("robocred apikey set plant"), "{error:?}");
     for page_size in [0, PAGE_SIZES.end() + 1, u32::MAX] {
         let error = plant.ingest(&Request { page_size, ..base.clone() }).await.unwrap_err();
         assert!(matches!(error, Error::PageSize { given } if given == page_size), "{error}");
     }
     assert_eq!(plant.simulator.connections(), before);
     plant.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn an_error_or_a_null_where_the_list_belongs_is_never_whole() {
+    let check = async |api: Api, nth: usize, body: &str| {
+        let plant = Plant::of(450).await;
+        // Whatever is asked again is answered so again.
+        for nth in nth..nth + 10 {
+            plant.answer(api, nth, "application/json", body);
+        }
+        let run = plant.ingest(&Request { page_size: 100, ..plant.request(api) }).await;
+        assert!(run.is_err(), "{api} {nth} {body}: {run:?}");
+        plant.assert_nothing_left();
+    };
+    for nth in [1, 2, 3] {
+        check(Api::Rest, nth, r#"{"data":null,"error":"internal error"}"#).await;
+        check(Api::Rest, nth, r#"{"data":[],"errors":["internal error"]}"#).await;
+        check(Api::Rest, nth, r#"{"data":null}"#).await;
+        check(Api::Graphql, nth, r#"{"data":{"assets":{"pageInfo":null,"totalCount":null,"nodes":null}}}"#).await;
+        check(Api::Graphql, nth, r#"{"data":{"assets":null}}"#).await;
+    }
+}
+
+#[tokio::test]
+async fn what_broke_off_unpacks_to_no_end() {
+    use robocred::site::Compression;
+    use std::io::Read as _;
+    for (fails, compress) in
+        [true, false].into_iter().flat_map(|fails| [(fails, Compression::Gzip), (fails, Compression::Zstd)])
+    {
+        let plant = Plant::of(4000).await;
+        if fails {
+            let kind = FaultKind::Answer { status: 403, content_type: "application/json", body: b"{}".to_vec() };
+            plant.simulator.inject(Fault { path: Some("/graphql".to_owned()), nth: 18, kind });
+        }
+        let out = Written::default();
+        let request = Request { to: Destination::Stdout, compress, ..plant.request(Api::Graphql) };
+        let run = plant.ingest_into(&request, out.clone()).await;
+        assert_eq!(run.is_err(), fails);
+        let (bytes, mut text) = (out.bytes(), Vec::new());
+        assert!(!bytes.is_empty(), "{compress}: nothing was written and this shows nothing");
+        let unpacked = match compress {
+            Compression::Gzip => flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut text),
+            _ => zstd::Decoder::new(bytes.as_slice()).unwrap().read_to_end(&mut text),
+        };
+        assert_eq!(unpacked.is_err(), fails, "{compress}");
+    }
 }

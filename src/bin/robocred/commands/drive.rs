@@ -1,6 +1,8 @@
 //! One robot's run, as the commands that change robots share it: with the
 //! token that is at hand, asked for at most once, and with its first ingest.
 
+use std::sync::Arc;
+
 use robocred::{
     clock::SystemClock,
     credential::{
@@ -105,7 +107,8 @@ impl Runs<'_> {
         let session = Session::open(site, self.inventory, self.secrets, &SystemClock)?;
         let dir = robocred::ingest::default_dir(&self.opened.paths.state_dir, id);
         let wanted = Wanted::configured(target, dir);
-        let (runs, failures) = ingest::read(self.invocation, &session, record, &wanted).await?;
+        let (runs, failures) =
+            ingest::read(self.invocation, &session, id, Some(record), &wanted, &Arc::default()).await?;
         for run in runs.iter().filter(|run| run.error.is_none()) {
             let path = run.path.as_ref().map_or_else(String::new, |path| format!(" to {}", path.display()));
             self.invocation.output.note(&format!("{id}: read {} {}{path}", run.records, run.stream));

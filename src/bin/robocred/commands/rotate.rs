@@ -226,7 +226,7 @@ async fn rotate(
     let several = sites.len() > 1;
     let of_site = |robots: Vec<&RobotId>, asks: bool| {
         let robots: Vec<RobotId> = robots.into_iter().cloned().collect();
-        async move { Batch { runs: Runs { asks, ..runs }, args, config }.site(&robots).await }
+        async move { Box::pin(Batch { runs: Runs { asks, ..runs }, args, config }.site(&robots)).await }
     };
     // Several sites go on at once, where a question would hold up the others: they are asked about at the end.
     let mut running =

@@ -9,6 +9,7 @@ use robocred::{
     session::Session,
     site::RobotId,
     verify::{self, Check, ControlUse, Ended, Name},
+    x509,
 };
 
 use super::first_contact;
@@ -50,10 +51,9 @@ pub fn run(invocation: &Invocation, args: &VerifyArgs) -> Outcome {
 async fn verify_all(invocation: &Invocation, args: &VerifyArgs) -> Outcome {
     let mut opened = Opened::load(invocation)?;
     let robots = opened.select(&args.robots)?;
-    let inventory = match opened.inventory_if_any().await? {
-        Some(_) => Some(opened.inventory().await?),
-        None => None,
-    };
+    // Needed for the first connection, and the inventory has to be opened before that.
+    std::thread::spawn(x509::warm_up);
+    let inventory = opened.inventory_if_there().await?;
     let mut body = Verify { robots: Vec::new(), warnings: Vec::new() };
     if let (Some(inventory), []) = (&inventory, args.robots.as_slice()) {
         body.warnings.extend(opened.warn_of_unconfigured(invocation, inventory).await?);
