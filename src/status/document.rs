@@ -8,8 +8,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Line, Report, Standing, forecast::forecast};
-use crate::{credential::Record, document::Time, inventory, site::RobotId};
+use super::{Line, Report, Standing, api_keys, forecast::forecast};
+use crate::{
+    credential::{KeptKey, Record},
+    document::Time,
+    inventory,
+    site::{RobotId, SiteName},
+};
 
 /// The body of `status`.
 #[derive(Clone, Debug, Serialize)]
@@ -22,9 +27,25 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Every robot, ordered by name.
     pub robots: Vec<RobotStatus>,
+    /// Every API key that is kept, ordered by site.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_keys: Vec<ApiKey>,
     /// What lies ahead, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
+}
+
+/// An API key that is kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApiKey {
+    /// Of which site.
+    pub site: String,
+    /// Since when it is kept.
+    pub since: Time,
+    /// When it ends, as a person said.
+    pub expires: Option<Time>,
+    /// Until then, or until the latest it can be; rounded down, negative once it has ended.
+    pub days_left: i64,
 }
 
 /// Where one robot stands.
@@ -72,6 +93,9 @@ pub struct RobotStatus {
     pub previous: Vec<Previous>,
     /// What only a person can remove.
     pub leftovers: Vec<Leftover>,
+    /// Whether it is read with the API key of its site; for people, who are told so in words.
+    #[serde(skip)]
+    pub reads_with_key: bool,
 }
 
 /// The one word for where a robot stands; the first that applies.
@@ -99,6 +123,8 @@ pub struct Forecast {
     pub due: Vec<String>,
     /// Those of them that need a support token, which is not at hand.
     pub tokens: Vec<String>,
+    /// The sites whose API key ends by then.
+    pub api_keys: Vec<String>,
 }
 
 /// Something that wants a person's eye.
@@ -153,6 +179,7 @@ impl Status {
             state_dir: Some(state_dir),
             warnings: report.warnings.clone(),
             robots: robots(report),
+            api_keys: api_keys(report),
             forecast: None,
         }
     }
@@ -164,13 +191,32 @@ pub fn robots(report: &Report) -> Vec<RobotStatus> {
     report.lines.iter().map(|line| robot(line, report.at)).collect()
 }
 
+fn api_keys(report: &Report) -> Vec<ApiKey> {
+    let key = |(site, kept): (&SiteName, KeptKey)| ApiKey {
+        site: site.to_string(),
+        since: Time(kept.since),
+        expires: kept.expires.map(Time),
+        days_left: kept.days_left(report.at),
+    };
+    api_keys::kept(&report.sites).map(key).collect()
+}
+
+impl ApiKey {
+    /// What it was made from.
+    #[must_use]
+    pub fn kept(&self) -> KeptKey {
+        KeptKey { since: self.since.0, expires: self.expires.map(|expires| expires.0) }
+    }
+}
+
 impl Forecast {
     /// What lies ahead of the report within `days`.
     #[must_use]
     pub fn of(report: &Report, days: i64) -> Self {
         let ahead = forecast(report, time::Duration::days(days));
         let names = |ids: Vec<RobotId>| ids.iter().map(ToString::to_string).collect();
-        Self { days, due: names(ahead.rotations), tokens: names(ahead.tokens) }
+        let api_keys = ahead.api_keys.iter().map(ToString::to_string).collect();
+        Self { days, due: names(ahead.rotations), tokens: names(ahead.tokens), api_keys }
     }
 }
 
@@ -211,6 +257,7 @@ fn robot(line: &Line, now: OffsetDateTime) -> RobotStatus {
         store: line.store.map(|store| store.to_string()),
         previous: line.previous.iter().map(previous).collect(),
         leftovers: line.leftovers.iter().map(leftover).collect(),
+        reads_with_key: line.api_key.is_some(),
     }
 }
 

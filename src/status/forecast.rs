@@ -1,11 +1,11 @@
-//! What lies ahead: which rotations open within a time, and which of them need a support token.
+//! What lies ahead: which rotations open within a time, which of them need a support token, and which API keys end.
 //!
 //! A robot that is not configured is never rotated and so not foreseen. Pure.
 
 use time::Duration;
 
-use super::{Line, Report};
-use crate::site::RobotId;
+use super::{Line, Report, api_keys};
+use crate::site::{RobotId, SiteName};
 
 /// What lies ahead within a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Forecast {
     pub rotations: Vec<RobotId>,
     /// Those of them that need a support token, which is not at hand.
     pub tokens: Vec<RobotId>,
+    /// The sites whose API key has ended by then.
+    pub api_keys: Vec<SiteName>,
 }
 
 /// What lies ahead of the report within `horizon`. Pure.
@@ -24,9 +26,11 @@ pub fn forecast(report: &Report, horizon: Duration) -> Forecast {
     let mut due: Vec<&Line> = report.lines.iter().filter(opens).collect();
     due.sort_by_key(|line| line.window.map(|window| window.due_at));
     let ids = |lines: &mut dyn Iterator<Item = &Line>| lines.map(|line| line.id.clone()).collect();
+    let ending = api_keys::kept(&report.sites).filter(|(_, key)| api_keys::ends_within(key, horizon, report.at));
     Forecast {
         rotations: ids(&mut due.iter().copied()),
         tokens: ids(&mut due.iter().copied().filter(|line| line.needs_token.is_some())),
+        api_keys: ending.map(|(site, _)| site.clone()).collect(),
     }
 }
 
@@ -88,6 +92,15 @@ mod tests {
         check("keeper", &|holdings| drop(holdings.records.remove(0)), &["lucidum"]);
         let sent = |holdings: &mut Holdings| holdings.records.push(record("lucidum", 2, State::Sending, 200));
         check("token", &sent, &["keeper"]);
+    }
+
+    #[test]
+    fn which_api_keys_end_by_then() {
+        let mut holdings = both();
+        let expires = Some(MADE + Duration::days(20));
+        holdings.sites[0].api_key = Some(crate::credential::KeptKey { since: MADE, expires });
+        let keys = |days| at(&config("token"), &holdings, MADE, days).api_keys;
+        assert_eq!((keys(20), keys(21)), (vec![], vec!["plant".parse().unwrap()]));
     }
 
     #[test]

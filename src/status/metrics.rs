@@ -12,7 +12,7 @@ use std::{
 
 use time::OffsetDateTime;
 
-use super::{Line, Readiness, Report};
+use super::{Line, Readiness, Report, api_keys};
 
 /// What only a running watch knows of itself.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,7 @@ fn certificates(page: &mut Page, report: &Report) {
     let name = "robocred_certificate_ready_status";
     page.family(name, Kind::Gauge, "Whether the robot has a credential that can be used; one condition of three is 1.");
     for line in &report.lines {
-        let readiness = line.readiness();
+        let readiness = line.readiness(report.at);
         for (condition, word) in [(Readiness::Yes, "True"), (Readiness::No, "False"), (Readiness::Unknown, "Unknown")] {
             let labels: [Label<'_>; 3] = [("site", &line.id.site), ("robot", &line.id.robot), ("condition", &word)];
             page.sample(name, &labels, u8::from(condition == readiness));
@@ -140,6 +140,11 @@ fn sites(page: &mut Page, report: &Report) {
         if let Some(skew) = site.seen.clock_skew {
             page.sample(name, &[("site", &site.name)], skew.as_seconds_f64());
         }
+    }
+    let name = "robocred_api_key_expiration_timestamp_seconds";
+    page.family(name, Kind::Gauge, "When the API key of the site ends; where nobody said, the latest it can.");
+    for (site, key) in api_keys::kept(&report.sites) {
+        page.sample(name, &[("site", site)], key.ends().unix_timestamp());
     }
     let mut tasks = |name, kind, help, value: &dyn Fn(&crate::inventory::TaskRow) -> Option<i128>| {
         page.family(name, kind, help);

@@ -7,6 +7,7 @@
 //! [`metrics`], [`page`], [`verdict`]) take nothing but the report, so that
 //! they cannot disagree. Pure; no network, no secret store.
 
+pub mod api_keys;
 pub mod document;
 pub mod forecast;
 pub mod metrics;
@@ -21,7 +22,7 @@ use time::OffsetDateTime;
 use crate::{
     clock::rfc3339,
     config::{Config, Problems},
-    credential::{Record, State},
+    credential::{KeptKey, Record, State},
     inventory::{self, Attention, AttentionCode, Inventory, Leftover, RobotRow, RunRow, SiteRow, Task, TaskRow},
     renewal::RenewalWindow,
     site::{RobotId, Role, SiteName, StoreKind},
@@ -143,6 +144,8 @@ pub struct Line {
     /// Why the next registration needs a support token, which is not at hand; `None` if it does not, or if nothing
     /// will be registered.
     pub needs_token: Option<String>,
+    /// The API key of its site, where that is what it is read with: it is to be ingested, and has no credential in use.
+    pub api_key: Option<KeptKey>,
     /// What a person should look at.
     pub attention: Vec<Attention>,
     /// Which store its key rests in.
@@ -195,12 +198,13 @@ impl Report {
 }
 
 impl Line {
-    /// Whether its credential can be used to log in, as far as is known.
+    /// Whether it can be used to log in, as far as is known: its credential, else the API key that it is read with.
     #[must_use]
-    pub fn readiness(&self) -> Readiness {
+    pub fn readiness(&self, now: OffsetDateTime) -> Readiness {
         let raised = |codes: &[AttentionCode]| self.attention.iter().any(|raised| codes.contains(&raised.code));
         let active = self.record.as_ref().is_some_and(|record| record.state == State::Active);
-        if !active || self.standing == Standing::Expired {
+        let key = self.standing == Standing::Absent && self.api_key.is_some_and(|key| !key.is_over(now));
+        if (!active && !key) || self.standing == Standing::Expired {
             return Readiness::No;
         }
         match () {
@@ -256,9 +260,11 @@ pub fn report(config: Result<&Config, &Problems>, holdings: &Holdings, now: Offs
     }
     if let Ok(config) = config {
         token::announce(&mut lines, config, &holdings.sites, now);
+        api_keys::assign(&mut lines, config, &holdings.sites);
     }
     let mut warnings: Vec<String> = holdings.warning.iter().cloned().collect();
     warnings.extend(holdings.tasks.iter().filter_map(failing));
+    warnings.extend(api_keys::warnings(&holdings.sites, now));
     let mut lines: Vec<Line> = lines.into_values().collect();
     for line in &mut lines {
         judge(line, now);
@@ -305,6 +311,7 @@ fn empty(id: RobotId, role: Role, configured: bool) -> Line {
         window: None,
         warns_at: None,
         needs_token: None,
+        api_key: None,
         attention: Vec::new(),
         store: None,
         previous: Vec::new(),

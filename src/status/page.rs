@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use base64ct::{Base64, Encoding as _};
 use time::OffsetDateTime;
 
-use super::{Line, Report, Standing, document::Status, forecast};
+use super::{Line, Report, Standing, api_keys, document::Status, forecast};
 use crate::{
     clock::rfc3339,
     inventory::TaskRow,
@@ -176,7 +176,7 @@ impl Page<'_> {
         let verb = |count: usize, one: &'static str, many: &'static str| if count == 1 { one } else { many };
         match (expired, stuck, self.wanted.len()) {
             (0, 0, 0) if all == 0 => (Tone::Idle, "No robots yet".to_owned()),
-            (0, 0, 0) => match self.report.lines.iter().filter(|line| line.standing != Standing::Active).count() {
+            (0, 0, 0) => match self.report.lines.iter().filter(|line| is_idle(line)).count() {
                 0 => (Tone::Good, format!("{} well, nothing to do", verb(all, "The robot is", "All robots are"))),
                 idle => (Tone::Fair, format!("Nothing to do; {} without a credential in use", robots(idle))),
             },
@@ -212,6 +212,7 @@ impl Page<'_> {
         for row in &self.report.tasks {
             tasks.entry(&row.site).or_default().push(row);
         }
+        let keys: BTreeMap<_, _> = api_keys::kept(&self.report.sites).collect();
         f.write_str("<section aria-labelledby=\"robots\"><h2 id=\"robots\">Robots</h2>\n")?;
         write!(f, "{}\n{LEGEND}<div class=\"axis\">{}</div>\n", bars::Shared { axis, now }, bars::Dates { axis, now })?;
         let mut place = 0;
@@ -220,6 +221,9 @@ impl Page<'_> {
             write!(f, "<section class=\"site\"><h3>{}</h3>", Text(site.as_str()))?;
             for row in tasks.get(site).into_iter().flatten() {
                 write!(f, " <p class=\"fine\">{}</p>", Text(&went(row)))?;
+            }
+            if let Some(key) = keys.get(site) {
+                write!(f, " <p class=\"fine\">its API key {}</p>", api_keys::ends(key, now))?;
             }
             f.write_str("\n<ul class=\"robots\">\n")?;
             for line in lines {
@@ -239,6 +243,11 @@ impl Page<'_> {
         }
         f.write_str("</dl></footer>\n</body>\n</html>\n")
     }
+}
+
+/// Whether nothing can be done with a robot: it has no credential in use, and is not read with an API key either.
+fn is_idle(line: &Line) -> bool {
+    line.standing != Standing::Active && (line.standing != Standing::Absent || line.api_key.is_none())
 }
 
 /// Everything of a robot that wants a place on the axis.

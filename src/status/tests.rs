@@ -77,7 +77,14 @@ pub(super) fn record(robot: &str, generation: u32, state: State, days: u16) -> R
 
 pub(super) fn site(token_since: Option<OffsetDateTime>) -> SiteRow {
     let name = "plant".parse().unwrap();
-    SiteRow { name, seen: inventory::Observation::default(), server_pin_at: None, control_at: None, token_since }
+    SiteRow {
+        name,
+        seen: inventory::Observation::default(),
+        server_pin_at: None,
+        control_at: None,
+        token_since,
+        api_key: None,
+    }
 }
 
 pub(super) fn raised(code: AttentionCode, since: OffsetDateTime) -> Attention {

@@ -8,11 +8,13 @@ use std::fmt::Write as _;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Line, Report, Standing, failing, token::count};
+use super::{Line, Report, Standing, api_keys, failing, token::count};
 use crate::{
     clean,
+    credential::KeptKey,
     document::Time,
     inventory::{Attention, AttentionCode},
+    site::SiteName,
 };
 
 /// How long before an end somebody is warned.
@@ -82,6 +84,8 @@ pub struct Figures {
     pub days_left: Option<i64>,
     /// The least days until a rotation opens, rounded down, negative once one is open.
     pub days_to_due: Option<i64>,
+    /// The least days until an API key ends, where one is kept.
+    pub api_key_days_left: Option<i64>,
     /// What they were compared with.
     pub thresholds: Thresholds,
 }
@@ -126,6 +130,7 @@ pub fn verdict(report: &Report, thresholds: Thresholds) -> Verdict {
     let mut troubles: Vec<Trouble> =
         report.lines.iter().filter_map(|line| trouble(line, thresholds, report.at)).collect();
     let whole = |grade, message| Trouble { grade, end: None, message };
+    troubles.extend(api_keys::kept(&report.sites).filter_map(|(site, key)| of_key(site, &key, thresholds, report.at)));
     troubles.extend(report.tasks.iter().filter_map(failing).map(|message| whole(Grade::TaskFails, message)));
     troubles.extend(report.unread.iter().map(|what| whole(Grade::Unread, what.clone())));
     if report.lines.is_empty() && report.unread.is_empty() {
@@ -170,7 +175,9 @@ fn trouble(line: &Line, Thresholds { warning, critical }: Thresholds, now: Offse
     } else if line.standing == Standing::NeedsPerson {
         let why = line.attention.first().map(|raised| format!(": {}", raised.message)).unwrap_or_default();
         (Grade::NeedsPerson, format!("{id} needs a person{why}"))
-    } else if line.standing == Standing::Pending || (line.standing == Standing::Absent && line.configured) {
+    } else if line.standing == Standing::Pending
+        || (line.standing == Standing::Absent && line.configured && line.api_key.is_none())
+    {
         (Grade::NoCredential, format!("{id} has no credential in use ({})", line.standing.as_str()))
     } else if line.forsaken {
         (Grade::Forsaken, format!("{id} is in use and not in the configuration: nothing rotates it"))
@@ -186,6 +193,18 @@ fn trouble(line: &Line, Thresholds { warning, critical }: Thresholds, now: Offse
     Some(Trouble { grade, end, message })
 }
 
+/// What is wrong with the API key of a site: judged as a certificate is, by the latest end where the end is not known.
+fn of_key(site: &SiteName, key: &KeptKey, thresholds: Thresholds, now: OffsetDateTime) -> Option<Trouble> {
+    let within = |time| api_keys::ends_within(key, time, now);
+    let grade = match () {
+        () if key.is_over(now) => Grade::Expired,
+        () if within(thresholds.critical) => Grade::EndsSoon,
+        () if within(thresholds.warning) => Grade::DueSoon,
+        () => return None,
+    };
+    Some(Trouble { grade, end: Some(key.ends()), message: api_keys::message(site, key, now) })
+}
+
 fn all_is_well(report: &Report) -> String {
     let robots = match report.lines.len() {
         1 => "1 robot".to_owned(),
@@ -194,7 +213,10 @@ fn all_is_well(report: &Report) -> String {
     let due = |line: &Line| line.window.map(|window| (window.due_at, line.id.clone()));
     match report.lines.iter().filter_map(due).min() {
         Some((due, id)) => format!("{robots}, the next is due {} ({id})", Time(due).day()),
-        None => format!("{robots}, none with a credential"),
+        None => match report.lines.iter().filter_map(|line| Some((line.api_key?.ends(), &line.id.site))).min() {
+            Some((end, site)) => format!("{robots}, read with an API key; the next ends {} ({site})", Time(end).day()),
+            None => format!("{robots}, none with a credential"),
+        },
     }
 }
 
@@ -209,6 +231,7 @@ impl Figures {
             expired: report.lines.iter().filter(|line| line.standing == Standing::Expired).count(),
             days_left: windows().map(|window| window.days_left(report.at)).min(),
             days_to_due: windows().map(|window| days(window.due_at)).min(),
+            api_key_days_left: api_keys::kept(&report.sites).map(|(_, key)| key.days_left(report.at)).min(),
             thresholds,
         }
     }
@@ -217,16 +240,18 @@ impl Figures {
     /// there is none of is `U`.
     fn performance(&self) -> String {
         let known = |value: Option<i64>| value.map_or("U".to_owned(), |value| value.to_string());
+        let (warning, critical) = (in_days(self.thresholds.warning), in_days(self.thresholds.critical));
+        // Only where there is one, so that the line of others stays as it was.
+        let key = self.api_key_days_left.map(|days| format!(" api_key_days_left={days};{warning}:;{critical}:"));
         format!(
-            "robots={};;;0 attention={};;;0 due={};;;0 expired={};;;0 days_left={};;{}: days_to_due={};{}:",
+            "robots={};;;0 attention={};;;0 due={};;;0 expired={};;;0 days_left={};;{critical}: days_to_due={};{warning}:{}",
             self.robots,
             self.attention,
             self.due,
             self.expired,
             known(self.days_left),
-            in_days(self.thresholds.critical),
             known(self.days_to_due),
-            in_days(self.thresholds.warning),
+            key.unwrap_or_default(),
         )
     }
 }

@@ -213,7 +213,7 @@ impl<'a> Here<'a> {
         let (id, robot) = (&held.id, held.robot);
         let wish = Wish { id, aim: Aim::Rotate(Urgency::Scheduled), robot: Some(robot), export: robot.export.as_ref() };
         let read = held.active.is_some_and(|(active, _)| {
-            held.runs.iter().any(|run| run.complete && run.generation == active.id.generation)
+            held.runs.iter().any(|run| run.complete && run.generation == Some(active.id.generation))
         });
         Observed { registrar: self.registrar, ..wish.stands(held.records, held.row, read, self.now) }
     }
@@ -232,21 +232,33 @@ impl<'a> Here<'a> {
         since.is_some_and(|since| last.at < since && since <= self.now)
     }
 
+    /// Whether an API key that the robot is read with was stored since the last try.
+    fn has_new_key(&self, held: &Held<'_>, last: &TaskRow) -> bool {
+        let since = self.row.and_then(|row| row.api_key).map(|key| key.since);
+        held.active.is_none() && since.is_some_and(|since| last.at < since && since <= self.now)
+    }
+
     /// When each robot is next to be read by schedule.
     fn ingests(&self) -> Vec<(&'a RobotName, OffsetDateTime)> {
         let last = self.last(Task::Ingest);
         let at = |held: &Held<'a>| {
             let target = held.robot.ingest.as_ref()?;
             let every = target.every?;
-            held.active.filter(|(_, window)| !window.is_expired(self.now))?;
+            let works = match held.active {
+                Some((_, window)) => !window.is_expired(self.now),
+                // Read with the site's API key; whether that still holds is the appliance's to say.
+                None => self.row.is_some_and(|row| row.api_key.is_some()),
+            };
+            works.then_some(())?;
             let next = |stream| {
-                let run = held.runs.iter().find(|run| run.stream == stream && run.at <= self.now);
-                // What was never read is read at once.
-                run.map_or(OffsetDateTime::UNIX_EPOCH, |run| run.at + every)
+                let run = held.runs.iter().find(|run| run.stream == stream);
+                let last = run.and_then(|run| run.target_at).filter(|at| *at <= self.now);
+                // What was never read there is read at once.
+                last.map_or(OffsetDateTime::UNIX_EPOCH, |at| at + every)
             };
             let wanted = target.streams.iter().copied().map(next).min()?;
             // What was wanted at the last end and still is was tried in vain.
-            let tried = last.filter(|last| self.rests && wanted <= last.at);
+            let tried = last.filter(|last| self.rests && wanted <= last.at && !self.has_new_key(held, last));
             Some((&held.robot.name, tried.map_or(wanted, |last| wanted.max(last.at + rest_of_reading(last, every)))))
         };
         self.robots.iter().filter_map(at).collect()

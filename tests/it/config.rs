@@ -11,7 +11,10 @@ use std::{
 
 use robocred::{
     config::{Config, Editor, Environment, Error, Overrides, Paths, Problem, View},
-    site::{ExportTarget, Format, IngestTarget, Registrar, RobotId, Role, StoreKind, Stream, TrustPolicy},
+    site::{
+        ApiChoice, Compression, ExportTarget, Format, IngestTarget, Keep, Registrar, RobotId, Role, StoreKind, Stream,
+        TrustPolicy,
+    },
     x509::{KeyAlgorithm, Profile},
 };
 use time::Duration;
@@ -113,6 +116,40 @@ fn a_robot_overrides_the_defaults_one_by_one() {
     assert!(a.robots.iter().all(|r| r.key_algorithm == KeyAlgorithm::EcdsaP256 && r.profile == Profile::Openssl));
     assert_eq!(b.trust, Some(TrustPolicy::CaFile(PathBuf::from("/etc/ssl/b.pem"))));
     assert_eq!((&c.trust, c.robots.len()), (&None, 0), "trust is undecided until first contact");
+}
+
+#[test]
+fn an_ingest_is_as_configured_and_else_by_default() {
+    let ingest = |line: &str| {
+        let text = format!(
+            "version = 1\n[sites.a]\nurl = \"https://a\"\n[sites.a.robots.r]\nrole = \"reader\"\ningest = {{ {line} }}\n"
+        );
+        load(&text).robot(&id("a/r")).unwrap().1.ingest.clone().unwrap()
+    };
+    let plain = IngestTarget::of(vec![Stream::Assets]);
+    let said = r#"compress = "none", api = "auto", with_details = false, include_hidden = false"#;
+    assert_eq!(ingest("streams = [\"assets\"]"), plain);
+    assert_eq!(ingest(&format!("streams = [\"assets\"], {said}")), plain);
+    let everything = r#"streams = ["assets", "plugins"], format = "csv", compress = "zstd", api = "graphql", page_size = 1000,
+        since = "last", with_details = true, include_hidden = true, max_rate = 1, keep = "36h", dir = "/d", every = "1h""#;
+    assert_eq!(
+        ingest(&everything.replace('\n', " ")),
+        IngestTarget {
+            streams: vec![Stream::Assets, Stream::Plugins],
+            format: Format::Csv,
+            compress: Compression::Zstd,
+            api: ApiChoice::Graphql,
+            page_size: Some(1000),
+            since_last: true,
+            with_details: true,
+            include_hidden: true,
+            max_rate: Some(1),
+            keep: Some(Keep::Age(Duration::hours(36))),
+            dir: Some("/d".into()),
+            every: Some(Duration::HOUR),
+        }
+    );
+    assert_eq!(ingest("streams = [\"assets\"], keep = 1").keep, Some(Keep::Count(1)));
 }
 
 #[test]
@@ -229,6 +266,68 @@ fn every_wrong_value_is_named_with_its_key() {
         ("robot::ingest = { streams = [\"assets\"], format = \"xml\" }", "sites.a.robots.r.ingest.format", "xml"),
         ("robot::ingest = { streams = [\"assets\"], dir = \"x\" }", "sites.a.robots.r.ingest.dir", "absolute"),
         ("robot::ingest = { streams = [\"assets\"], every = \"daily\" }", "sites.a.robots.r.ingest.every", "daily"),
+        (
+            "robot::ingest = { streams = [\"assets\"], compress = \"xz\" }",
+            "sites.a.robots.r.ingest.compress",
+            "none, gzip",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], compress = true }",
+            "sites.a.robots.r.ingest.compress",
+            "a boolean",
+        ),
+        ("robot::ingest = { streams = [\"assets\"], api = \"soap\" }", "sites.a.robots.r.ingest.api", "auto, graphql"),
+        ("robot::ingest = { streams = [\"assets\"], page_size = 0 }", "sites.a.robots.r.ingest.page_size", "0 is out"),
+        (
+            "robot::ingest = { streams = [\"assets\"], page_size = 1001 }",
+            "sites.a.robots.r.ingest.page_size",
+            "1001 is",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], page_size = \"9\" }",
+            "sites.a.robots.r.ingest.page_size",
+            "a string",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], since = \"1d\" }",
+            "sites.a.robots.r.ingest.since",
+            "\"1d\" is not",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], since = 2026-01-01 }",
+            "sites.a.robots.r.ingest.since",
+            "a datetime",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], since = \"last\", api = \"rest\" }",
+            "sites.a.robots.r.ingest.since",
+            "REST cannot",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], with_details = \"yes\" }",
+            "sites.a.robots.r.ingest.with_details",
+            "a string",
+        ),
+        (
+            "robot::ingest = { streams = [\"assets\"], include_hidden = 1 }",
+            "sites.a.robots.r.ingest.include_hidden",
+            "an integer",
+        ),
+        ("robot::ingest = { streams = [\"assets\"], max_rate = 0 }", "sites.a.robots.r.ingest.max_rate", "0 is out"),
+        ("robot::ingest = { streams = [\"assets\"], max_rate = 1.5 }", "sites.a.robots.r.ingest.max_rate", "a float"),
+        ("robot::ingest = { streams = [\"assets\"], keep = 0 }", "sites.a.robots.r.ingest.keep", "0 is out"),
+        ("robot::ingest = { streams = [\"assets\"], keep = -1 }", "sites.a.robots.r.ingest.keep", "-1 is out"),
+        (
+            "robot::ingest = { streams = [\"assets\"], keep = \"0d\" }",
+            "sites.a.robots.r.ingest.keep",
+            "neither a number",
+        ),
+        ("robot::ingest = { streams = [\"assets\"], keep = \"ever\" }", "sites.a.robots.r.ingest.keep", "neither a"),
+        ("robot::ingest = { streams = [\"assets\"], keep = true }", "sites.a.robots.r.ingest.keep", "a boolean"),
+        ("robot::ingest = { streams = [\"assets\"], stream = \"x\" }", "sites.a.robots.r.ingest.stream", "no such key"),
+        ("site::em = \"a/b\"", "sites.a.em", "not a machine id"),
+        ("site::em = \"\"", "sites.a.em", "not a machine id"),
+        ("site::em = 7", "sites.a.em", "an integer"),
         ("robot::hooks.deploy = []", "sites.a.robots.r.hooks.deploy", "empty list"),
         ("robot::hooks.deploy = [\"notify\"]", "sites.a.robots.r.hooks.deploy", "not an absolute path"),
         ("robot::hooks.deploy = [\"\"]", "sites.a.robots.r.hooks.deploy", "not an absolute path"),
@@ -326,7 +425,12 @@ fn what_is_shown_means_the_same_when_read_again() {
         [sites.a]
         url = "https://a.example"
         trust.ca_file = "/ca \"x\".pem"
+        em = "3f2e6a1c-9d64-4d0e-8d11-5b1a6f0c2b7e"
         robots.r = { role = "reader", export = { dir = "/e", mode = "640", group = "g" }, hooks.expiring = ["/x", "y"] }
+        robots.s.role = "reader"
+        robots.s.ingest = { streams = ["assets"], compress = "gzip", api = "graphql", page_size = 50, since = "last", keep = 3 }
+        robots.t.role = "reader"
+        robots.t.ingest = { streams = ["events"], format = "csv", with_details = true, include_hidden = true, max_rate = 5, keep = "90d" }
     "#;
     for text in ["", SAMPLE, full] {
         let config = load(text);
@@ -339,5 +443,10 @@ fn what_is_shown_means_the_same_when_read_again() {
     assert_eq!((&json["config"], &json["config_origin"]), (&FILE.into(), &"--config".into()));
     assert_eq!(json["seal"], serde_json::json!(["/k", "/p", "/home/somebody/.config/robocred/seal.key"]));
     assert_eq!(json["resolved"]["sites"]["a"]["trust"]["ca_file"], "/ca \"x\".pem");
-    assert_eq!(json["resolved"]["sites"]["a"]["proxy"], serde_json::Value::Null);
+    let a = &json["resolved"]["sites"]["a"];
+    assert_eq!(a["proxy"], serde_json::Value::Null);
+    assert_eq!(a["em"], "3f2e6a1c-9d64-4d0e-8d11-5b1a6f0c2b7e");
+    let (s, t) = (&a["robots"]["s"]["ingest"], &a["robots"]["t"]["ingest"]);
+    assert_eq!((&s["keep"], &s["since"], &s["max_rate"]), (&3.into(), &"last".into(), &serde_json::Value::Null));
+    assert_eq!((&t["keep"], &t["compress"], &t["max_rate"]), (&"90d".into(), &"none".into(), &5.into()));
 }

@@ -1,6 +1,6 @@
 //! The documents say what the code says.
 
-use std::{fmt::Write as _, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use robocred::{
     credential::{State, state::TRANSITIONS},
@@ -61,12 +61,25 @@ fn every_metric_is_described_and_no_other() {
         let names =
             text.split(quote).filter(|word| word.strip_prefix("robocred_").is_some_and(|rest| !rest.is_empty()));
         let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        names.filter(is_name).collect::<std::collections::BTreeSet<_>>()
+        names.filter(is_name).collect::<BTreeSet<_>>()
     };
     let described: Vec<_> = MONITORING.lines().filter(|line| line.starts_with("| `robocred_")).collect();
     assert!(described.len() > 20, "{described:?}");
     let described = described.iter().flat_map(|line| quoted(line, '`')).collect();
     assert_eq!(quoted(source, '"'), described);
+}
+
+#[test]
+fn every_key_of_the_manifest_is_described_and_no_other() {
+    let source = include_str!("../../src/ingest/manifest.rs");
+    let body = source.split("struct Manifest<'a> {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    let written: BTreeSet<_> = body.lines().filter_map(|line| Some(line.trim().split_once(':')?.0)).collect();
+    assert!(written.len() > 30, "{written:?}");
+    let document = include_str!("../../docs/INGEST.md");
+    let section = document.split("### The manifest").nth(1).and_then(|rest| rest.split("\n#").next()).unwrap();
+    let keys = section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+    let described: BTreeSet<_> = keys.flat_map(|keys| keys.split('`').skip(1).step_by(2)).collect();
+    assert_eq!(written, described);
 }
 
 #[test]

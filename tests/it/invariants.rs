@@ -57,7 +57,7 @@ pub enum Do {
     Import,
     /// `verify`.
     Verify,
-    /// `ingest` of the assets.
+    /// `ingest` of the assets, of which one file is kept.
     Ingest,
 }
 
@@ -77,7 +77,7 @@ impl Do {
             Self::Confirm => &["export", "plant/reader", "--confirm"],
             Self::Import => &["import", "plant/reader", "--key", "kept/combined.pem", "--cert", "kept/combined.pem"],
             Self::Verify => &["verify", "plant/reader"],
-            Self::Ingest => &["ingest", "plant/reader"],
+            Self::Ingest => &["ingest", "plant/reader", "--keep", "1"],
         };
         ["--json"].iter().chain(fixed).map(|&argument| argument.to_owned()).collect()
     }

@@ -8,6 +8,7 @@ mod disk;
 mod files;
 mod life;
 mod lock;
+mod reads;
 mod speed;
 
 use std::{path::Path, sync::LazyLock};

@@ -2,7 +2,13 @@
 //! printed, not in files but those meant for them, not where other processes
 //! look, not with any server but the trusted one.
 
-use std::{collections::BTreeSet, io::Write as _, net::TcpListener, path::Path, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use base64ct::{Base64, Encoding as _};
 use robocred::{
@@ -13,6 +19,7 @@ use robocred::{
 };
 
 use crate::{
+    apikey::{KEY, configure},
     scan::forms,
     world::{Ran, TOKEN, World, run},
 };
@@ -82,7 +89,7 @@ fn assert_in_no_file(world: &World, secret: &[u8], allowed: Option<&Path>) {
 #[test]
 fn nothing_that_is_printed_and_no_file_but_those_meant_for_it_holds_a_secret() {
     for format in ["text", "json"] {
-        let world = World::new();
+        let world = World::with(|options| options.api_key = Some(KEY.to_owned()));
         let loud = ["-vvv", "--log-format", format];
         let mut said: Vec<Ran> =
             vec![world.provision(&[loud.as_slice(), &["--export", "out", "--ingest"]].concat()).expect(0)];
@@ -93,6 +100,15 @@ fn nothing_that_is_printed_and_no_file_but_those_meant_for_it_holds_a_secret() {
             )
             .expect(0),
         );
+        for json in [[].as_slice(), &["--json"]] {
+            let arguments =
+                [&["apikey", "set", "plant", "--key-stdin", "--expires", "2000-01-01"], loud.as_slice(), json];
+            // Refused for its date, then for what comes behind it, then kept.
+            said.push(run(world.command(&arguments.concat()), KEY.as_bytes()).expect(2));
+            let arguments = [&["apikey", "set", "plant", "--key-stdin"], loud.as_slice(), json].concat();
+            said.push(run(world.command(&arguments), format!("{KEY}\n{KEY}").as_bytes()).expect(3));
+            said.push(run(world.command(&arguments), KEY.as_bytes()).expect(0));
+        }
         for arguments in [
             ["verify", "plant/reader"].as_slice(),
             &["ingest", "plant/reader"],
@@ -100,6 +116,9 @@ fn nothing_that_is_printed_and_no_file_but_those_meant_for_it_holds_a_secret() {
             &["export", "plant/reader", "--confirm"],
             &["status"],
             &["token", "status", "plant"],
+            &["apikey", "status", "plant"],
+            &["check"],
+            &["audit", "show"],
             &["trust", "plant", "--show"],
             &["config", "show"],
             &["config", "check"],
@@ -120,12 +139,13 @@ fn nothing_that_is_printed_and_no_file_but_those_meant_for_it_holds_a_secret() {
         assert!(said[0].stderr.contains("next"), "nothing was logged: {:#?}", said[0]);
         let key = private_number(&world);
         for ran in &said {
-            for secret in [key.as_slice(), TOKEN.as_bytes()] {
+            for secret in [key.as_slice(), TOKEN.as_bytes(), KEY.as_bytes()] {
                 assert_without("standard output", ran.stdout.as_bytes(), secret);
                 assert_without("standard error", ran.stderr.as_bytes(), secret);
             }
         }
         assert_in_no_file(&world, TOKEN.as_bytes(), None);
+        assert_in_no_file(&world, KEY.as_bytes(), None);
         assert_in_no_file(&world, &key, Some(&world.path("out")));
         // The test itself is right: the exported files do hold the key.
         let exported = std::fs::read(world.path("out/key.pem")).unwrap();
@@ -138,10 +158,24 @@ fn other_processes_see_no_secret_in_arguments_or_environment() {
     let world = World::with(|options| options.latency = std::time::Duration::from_millis(40));
     let arguments = world.provision_arguments();
     let mut command = world.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    command.args(["--export", "out"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(TOKEN.as_bytes()).unwrap();
+    command.args(["--export", "out"]);
+    let seen = seen_of(command, TOKEN);
+    let key = private_number(&world);
+    for content in &seen {
+        assert_without("/proc", content, TOKEN.as_bytes());
+        assert_without("/proc", content, &key);
+    }
+    configure(&world);
+    for content in &seen_of(world.command(&["apikey", "set", "plant", "--key-stdin"]), KEY) {
+        assert_without("/proc", content, KEY.as_bytes());
+    }
+}
 
+/// What other processes see of a run that is given `secret` on standard input, and that ends well.
+fn seen_of(mut command: Command, secret: &str) -> BTreeSet<Vec<u8>> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
     let mut seen = BTreeSet::new();
     while child.try_wait().unwrap().is_none() {
         let process = std::path::PathBuf::from(format!("/proc/{}", child.id()));
@@ -158,11 +192,7 @@ fn other_processes_see_no_secret_in_arguments_or_environment() {
     }
     assert!(child.wait().unwrap().success());
     assert!(seen.iter().any(|content| content.starts_with(env!("CARGO_BIN_EXE_robocred").as_bytes())), "never looked");
-    let key = private_number(&world);
-    for content in &seen {
-        assert_without("/proc", content, TOKEN.as_bytes());
-        assert_without("/proc", content, &key);
-    }
+    seen
 }
 
 #[test]

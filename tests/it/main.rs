@@ -3,9 +3,12 @@
 
 #[cfg(all(unix, feature = "simulator"))]
 mod anchor;
+#[cfg(all(unix, feature = "simulator"))]
+mod apikey;
 mod appliance;
 mod appliance_bodies;
 mod appliance_hostile;
+mod appliance_pages;
 mod appliance_reads;
 mod appliance_servers;
 #[cfg(all(unix, feature = "simulator"))]

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -228,6 +228,43 @@ async fn inner_unlocked() {
     let as_numbers = format!("{MARKER:?}");
     let clear = String::from_utf8_lossy(MARKER);
     assert!(!logged.contains(&*clear) && !logged.contains(as_numbers.trim_matches(['[', ']'])), "{logged}");
+}
+
+#[test]
+fn an_api_key_in_a_keyring() {
+    outer(Keyring::Unlocked("correct horse"), "inner_api_key");
+}
+
+#[test]
+#[ignore = "run by an_api_key_in_a_keyring"]
+fn inner_api_key() {
+    const KEY: &str = "canary-4pi-k3y";
+    let Some(home) = inner_home() else { return };
+    let config = home.join("robocred.toml");
+    let site = "version = 1\n[sites.plant]\nurl = \"https://10.20.0.5\"\ntrust = \"system\"\n";
+    fs::write(&config, site).unwrap();
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_robocred"));
+        command.args(["--json", "--store", "keyring", "--config"]).arg(&config);
+        command.arg("--state-dir").arg(home.join("state")).arg("apikey").args(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // A run that takes no key may have ended.
+        let _ = child.stdin.take().unwrap().write_all(KEY.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let kept = || {
+        let search = ["search", "--all", "service", "robocred"];
+        let found = Command::new("secret-tool").args(search).output().unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    assert!(tool(&["set", "plant", "--key-stdin"]).contains("\"present\":true"));
+    let shown = kept();
+    assert!(shown.contains("label = API key for plant") && shown.contains(KEY), "{shown}");
+    assert!(tool(&["clear", "plant"]).contains("\"present\":false"));
+    assert!(!kept().contains(KEY), "{}", kept());
+    assert_nothing_sealed(&home);
 }
 
 /// A log kept in memory.

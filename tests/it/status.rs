@@ -234,7 +234,8 @@ fn what_lies_ahead_is_told_in_a_sentence_and_in_the_document_where_it_was_asked_
     let sentence = "\nwithin 300 days 1 robot is due, and needs a support token: plant/reader\n";
     assert!(text(&["status", "--forecast", "300d"]).contains(sentence));
     let document = world.run(&["--json", "status", "--forecast", "300d"]).expect(0).json();
-    assert_eq!(document["forecast"], json!({ "days": 300, "due": ["plant/reader"], "tokens": ["plant/reader"] }));
+    let due = ["plant/reader"];
+    assert_eq!(document["forecast"], json!({ "days": 300, "due": due, "tokens": due, "api_keys": [] }));
     assert_eq!(world.run(&["--json", "status"]).expect(0).json().get("forecast"), None);
     world.run(&["status", "--forecast", "12h"]).expect(2);
 }

@@ -173,6 +173,8 @@ pub enum Command {
     Hook(commands::hook::HookArgs),
     Import(commands::import::ImportArgs),
     Token(commands::token::TokenArgs),
+    #[command(name = "apikey")]
+    ApiKey(commands::apikey::ApiKeyArgs),
     Trust(commands::trust::TrustArgs),
     Config(commands::config::ConfigArgs),
     Audit(commands::audit::AuditArgs),
@@ -196,6 +198,18 @@ pub struct TokenSource {
     /// Read the support token from standard input
     #[arg(long)]
     pub token_stdin: bool,
+}
+
+/// Where an API key comes from; without either flag from a hidden prompt.
+#[derive(Clone, Debug, Default, Args)]
+pub struct KeySource {
+    /// Read the API key from a file only its owner can read (at most 8 KiB)
+    #[arg(long, value_name = "FILE", alias = "token-file", conflicts_with = "key_stdin")]
+    pub key_file: Option<PathBuf>,
+
+    /// Read the API key from standard input
+    #[arg(long, alias = "token-stdin")]
+    pub key_stdin: bool,
 }
 
 /// How long to wait for another run that works on the same site; without the flag, not at all.

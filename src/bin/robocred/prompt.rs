@@ -21,19 +21,22 @@ use crate::{
     error::{CommandError, Kind},
     invocation::Invocation,
     output::clean,
-    token::LARGEST,
+    token::{LARGEST, Words},
 };
 
-/// Asks for the support token of `site` without showing it.
-pub fn token(invocation: &Invocation, site: &SiteName) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+/// Asks for a secret of `site` without showing it.
+pub fn secret(invocation: &Invocation, site: &SiteName, words: &Words) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let (name, flags) = (words.name, words.flags.join(" or "));
     if !invocation.interactive {
-        return Err(CommandError::new(Kind::Person, format!("a support token for {site} is needed"))
-            .hint(format!("give it with --token-file or --token-stdin, or keep it with `robocred token set {site}`")));
+        let kept = words.kept_by.map(|command| format!(", or keep it with `robocred {command} {site}`"));
+        return Err(CommandError::new(Kind::Person, format!("{} for {site} is needed", words.one))
+            .hint(format!("give it with {flags}{}", kept.unwrap_or_default())));
     }
-    hidden::line(&format!("Support token for {site} (not shown): "), LARGEST).map_err(|error| {
-        CommandError::new(Kind::Failed, "no support token was typed")
+    let question = format!("{}{} for {site} (not shown): ", name[..1].to_uppercase(), &name[1..]);
+    hidden::line(&question, LARGEST).map_err(|error| {
+        CommandError::new(Kind::Failed, format!("no {name} was typed"))
             .because(&error)
-            .hint("run the command again, or give the token with --token-file or --token-stdin")
+            .hint(format!("run the command again, or give it with {flags}"))
     })
 }
 
@@ -144,6 +147,7 @@ mod tests {
         cli::{Color, LogFormat},
         opened,
         output::Output,
+        token::{API_KEY, TOKEN},
     };
 
     #[test]
@@ -168,7 +172,8 @@ mod tests {
         };
         check(confirm(&alone, "Sure?").unwrap_err(), Kind::Person, "--non-interactive");
         assert!(confirm(&Invocation { unasked: true, ..alone.clone() }, "Sure?").unwrap());
-        check(token(&alone, &site).unwrap_err(), Kind::Person, "--token-file");
+        check(secret(&alone, &site, &TOKEN).unwrap_err(), Kind::Person, "`robocred token set plant-a`");
+        check(secret(&alone, &site, &API_KEY).unwrap_err(), Kind::Person, "--key-file or --key-stdin");
         check(confirm_server(&alone, &site, server.facts()).unwrap_err(), Kind::Untrusted, &format!("--pin '{pin}'"));
     }
 

@@ -1,8 +1,8 @@
-//! Taking the support token in: from a file, from standard input, or typed.
+//! Taking a support token or an API key in: from a file, from standard input, or typed.
 //!
-//! Owns where it may come from; what a token looks like is the library's
-//! [`SupportToken`]. No flag and no variable carries the token
-//! itself, since both can be read by others. The token lies in one buffer of
+//! Owns where they may come from; what they look like is the library's
+//! [`SupportToken`] and [`ApiKey`]. No flag and no variable carries one
+//! itself, since both can be read by others. It lies in one buffer of
 //! fixed size, wiped when it is dropped. What is refused is never repeated in
 //! the error, and nothing is changed by it.
 
@@ -13,28 +13,66 @@ use std::{
 };
 
 use robocred::{
-    appliance::{SupportToken, TokenError},
+    appliance::{ApiKey, SupportToken, TokenError},
     site::SiteName,
 };
+use zeroize::Zeroizing;
 
 use crate::{
-    cli::TokenSource,
+    cli::{KeySource, TokenSource},
     error::{CommandError, Kind},
     invocation::Invocation,
     prompt, secret_file,
 };
 
-/// The largest token file and the longest typed token, in bytes.
+/// The largest file and the longest typed secret, in bytes.
 pub const LARGEST: usize = 8 * 1024;
+
+/// How a secret that a person brings is spoken of.
+#[derive(Debug)]
+pub struct Words {
+    /// With its article.
+    pub one: &'static str,
+    /// Without.
+    pub name: &'static str,
+    /// Shorter, for its file.
+    short: &'static str,
+    /// Who gave it.
+    giver: &'static str,
+    /// The flags that bring it.
+    pub flags: [&'static str; 2],
+    /// The command that keeps it for others.
+    pub kept_by: Option<&'static str>,
+}
+
+/// A support token.
+pub const TOKEN: Words = Words {
+    one: "a support token",
+    name: "support token",
+    short: "token",
+    giver: "the vendor",
+    flags: ["--token-file", "--token-stdin"],
+    kept_by: Some("token set"),
+};
+
+/// An API key.
+pub const API_KEY: Words = Words {
+    one: "an API key",
+    name: "API key",
+    short: "key",
+    giver: "the appliance",
+    flags: ["--key-file", "--key-stdin"],
+    kept_by: None,
+};
 
 impl TokenSource {
     /// The token that a flag names; `None` without either flag. Reads a file or standard input.
     pub fn given(&self) -> Result<Option<SupportToken>, CommandError> {
         if let Some(path) = &self.token_file {
-            return from_file(path).map(Some);
+            return TOKEN.in_file(path, SupportToken::parse).map(Some);
         }
         if self.token_stdin {
-            return from_standard_input().map(Some);
+            return TOKEN.on_standard_input(SupportToken::parse).map(Some);
         }
         Ok(None)
     }
@@ -48,51 +86,74 @@ impl TokenSource {
     }
 }
 
+impl KeySource {
+    /// The API key that a flag names, or else the one that a person types.
+    pub fn given_or_asked(&self, invocation: &Invocation, site: &SiteName) -> Result<ApiKey, CommandError> {
+        match &self.key_file {
+            Some(path) => API_KEY.in_file(path, ApiKey::parse),
+            None if self.key_stdin => API_KEY.on_standard_input(ApiKey::parse),
+            None => API_KEY.asked(invocation, site, ApiKey::parse),
+        }
+    }
+}
+
 /// The token that a person types, unseen.
 pub fn asked(invocation: &Invocation, site: &SiteName) -> Result<SupportToken, CommandError> {
-    SupportToken::parse(prompt::token(invocation, site)?).map_err(|reason| refused(reason, "the typed token"))
+    TOKEN.asked(invocation, site, SupportToken::parse)
 }
 
-fn from_file(path: &Path) -> Result<SupportToken, CommandError> {
-    let name = format!("the token file {}", path.display());
-    let file = secret_file::open(path).map_err(|error| {
-        CommandError::new(Kind::Config, format!("cannot open {name}"))
-            .because(&error)
-            .hint("name a file that holds the support token and that only you can read")
-    })?;
-    let owner_only = format!("make it yours alone: chmod 600 {}", path.display());
-    if let Err(reason) = is_private(&file) {
-        return Err(CommandError::new(Kind::Config, format!("{name} {reason}")).hint(owner_only));
+type Parse<T> = fn(Zeroizing<Vec<u8>>) -> Result<T, TokenError>;
+
+impl Words {
+    fn asked<T>(&self, invocation: &Invocation, site: &SiteName, parse: Parse<T>) -> Result<T, CommandError> {
+        let typed = prompt::secret(invocation, site, self)?;
+        parse(typed).map_err(|reason| self.refused(reason, &format!("the typed {}", self.short)))
     }
-    read(file, &name)
-}
 
-fn from_standard_input() -> Result<SupportToken, CommandError> {
-    if io::stdin().is_terminal() {
-        return Err(CommandError::usage("--token-stdin would show the token on the terminal")
-            .hint("leave the flag out to be asked without the answer being shown, or send the token through a pipe"));
+    fn in_file<T>(&self, path: &Path, parse: Parse<T>) -> Result<T, CommandError> {
+        let name = format!("the {} file {}", self.short, path.display());
+        let file = secret_file::open(path).map_err(|error| {
+            CommandError::new(Kind::Config, format!("cannot open {name}"))
+                .because(&error)
+                .hint(format!("name a file that holds the {} and that only you can read", self.name))
+        })?;
+        let owner_only = format!("make it yours alone: chmod 600 {}", path.display());
+        if let Err(reason) = is_private(&file) {
+            return Err(CommandError::new(Kind::Config, format!("{name} {reason}")).hint(owner_only));
+        }
+        self.read(file, &name, parse)
     }
-    let unbuffered = unbuffered_stdin().map_err(|error| unreadable(&error, "standard input"))?;
-    read(unbuffered, "standard input")
-}
 
-fn read(source: impl Read, name: &str) -> Result<SupportToken, CommandError> {
-    match secret_file::read(source, LARGEST).map_err(|error| unreadable(&error, name))? {
-        Some(token) => SupportToken::parse(token).map_err(|reason| refused(reason, name)),
-        None => Err(refused(TokenError::TooLong { limit: LARGEST }, name)),
+    fn on_standard_input<T>(&self, parse: Parse<T>) -> Result<T, CommandError> {
+        let ([_, flag], short) = (self.flags, self.short);
+        if io::stdin().is_terminal() {
+            return Err(CommandError::usage(format!("{flag} would show the {short} on the terminal")).hint(format!(
+                "leave the flag out to be asked without the answer being shown, or send the {short} through a pipe"
+            )));
+        }
+        let unbuffered = unbuffered_stdin().map_err(|error| self.unreadable(&error, "standard input"))?;
+        self.read(unbuffered, "standard input", parse)
     }
-}
 
-fn unreadable(error: &io::Error, name: &str) -> CommandError {
-    CommandError::new(Kind::Config, format!("cannot read {name}"))
-        .because(error)
-        .hint("give the token with --token-file, or send it through a pipe with --token-stdin")
-}
+    fn read<T>(&self, source: impl Read, name: &str, parse: Parse<T>) -> Result<T, CommandError> {
+        match secret_file::read(source, LARGEST).map_err(|error| self.unreadable(&error, name))? {
+            Some(bytes) => parse(bytes).map_err(|reason| self.refused(reason, name)),
+            None => Err(self.refused(TokenError::TooLong { limit: LARGEST }, name)),
+        }
+    }
 
-fn refused(reason: TokenError, name: &str) -> CommandError {
-    CommandError::new(Kind::Config, format!("{name} cannot be used"))
-        .because(&reason)
-        .hint("it must hold the support token as the vendor gave it, on one line, and nothing else")
+    fn unreadable(&self, error: &io::Error, name: &str) -> CommandError {
+        let (short, [file, stdin]) = (self.short, self.flags);
+        CommandError::new(Kind::Config, format!("cannot read {name}"))
+            .because(error)
+            .hint(format!("give the {short} with {file}, or send it through a pipe with {stdin}"))
+    }
+
+    fn refused(&self, reason: TokenError, name: &str) -> CommandError {
+        CommandError::new(Kind::Config, format!("{name} cannot be used"))
+            .because(&reason)
+            .hint(format!("it must hold the {} as {} gave it, on one line, and nothing else", self.name, self.giver))
+    }
 }
 
 /// Judged on the open file, so that it cannot be another one by the time it is read.
@@ -138,6 +199,10 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    fn from_file(path: &Path) -> Result<SupportToken, CommandError> {
+        TOKEN.in_file(path, SupportToken::parse)
+    }
 
     fn file(dir: &tempfile::TempDir, bytes: &[u8], mode: u32) -> std::path::PathBuf {
         let path = dir.path().join("token");
@@ -221,6 +286,30 @@ mod tests {
 
     #[test]
     fn a_source_without_end_is_given_up() {
-        assert!(read(io::repeat(b'a'), "it").unwrap_err().for_people(None).contains("longer than 8192 bytes"));
+        let refused = TOKEN.read(io::repeat(b'a'), "it", SupportToken::parse).unwrap_err();
+        assert!(refused.for_people(None).contains("longer than 8192 bytes"));
+    }
+
+    #[test]
+    fn an_api_key_is_spoken_of_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |bytes: &[u8], mode: u32, expected: Result<&[u8], &str>| {
+            let path = file(&dir, bytes, mode);
+            match (API_KEY.in_file(&path, ApiKey::parse), expected) {
+                (Ok(key), Ok(wanted)) => assert_eq!(key.expose_key(), wanted),
+                (Err(error), Err(reason)) => {
+                    let told = error.for_people(None);
+                    assert!(told.contains(reason) && told.contains("the key file"), "{told}");
+                    assert!(!told.contains("s3cret") && !told.contains("support token"), "{told}");
+                }
+                (got, wanted) => panic!("{wanted:?}, and not {}", got.is_ok()),
+            }
+            fs::remove_file(path).unwrap();
+        };
+        check(b"abc/DEF+123=\n", 0o600, Ok(b"abc/DEF+123="));
+        check(b"s3cret;", 0o600, Err("holds a semicolon"));
+        check(b"s3cret", 0o644, Err("chmod 600"));
+        check(b"key=s3cret; x", 0o600, Err("holds a space"));
+        check(b"", 0o600, Err("the API key as the appliance gave it"));
     }
 }

@@ -63,12 +63,13 @@ impl Unparsed {
         let command = self.command();
         let rendered = error.render().to_string();
         let (head, rest) = rendered.split_once("\n\n").unwrap_or((&rendered, ""));
+        let secret = taken_by(&command);
         let message = match (error.kind(), error.source(), error.get(ContextKind::InvalidArg)) {
             (ErrorKind::ValueValidation, Some(reason), Some(ContextValue::String(flag))) => format!("{flag}: {reason}"),
             (ErrorKind::UnknownArgument, _, Some(ContextValue::String(word)))
-                if command.starts_with("robocred token") && !word.starts_with('-') =>
+                if secret.is_some() && !word.starts_with('-') =>
             {
-                "unexpected argument, not repeated here because it may be a token".to_owned()
+                format!("unexpected argument, not repeated here because it may be {}", secret.unwrap_or_default())
             }
             (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand, ..) => {
                 "no command was given".to_owned()
@@ -98,6 +99,13 @@ impl Unparsed {
         }
         path
     }
+}
+
+/// The secret that a command takes in.
+fn taken_by(command: &str) -> Option<&'static str> {
+    [("robocred token", "a token"), ("robocred apikey", "an API key")]
+        .into_iter()
+        .find_map(|(begin, secret)| command.starts_with(begin).then_some(secret))
 }
 
 /// The words for no are those of the flags' own parser.
@@ -136,6 +144,9 @@ mod tests {
             "robocred provision a/b --url https://user:hunter2@h",
             "robocred provision a/b --url hunter2://h@",
             "robocred token set plant-a hunter2",
+            "robocred apikey set plant-a hunter2",
+            "robocred apikey set plant-a --expires hunter2",
+            "robocred apikey set plant-a --key=hunter2",
             "robocred provision a/b --token=hunter2",
             "robocred provision a/b --token hunter2",
         ] {

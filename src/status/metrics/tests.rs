@@ -100,13 +100,14 @@ fn full() -> Holdings {
     };
     let run = RunRow {
         robot: id("lucidum"),
-        generation: Generation::new(1).unwrap(),
+        generation: Generation::new(1),
         stream: Stream::Assets,
         records: 130,
         complete: true,
         path: "/data".into(),
         at: MADE,
         completed_at: Some(MADE),
+        target_at: Some(MADE),
     };
     Holdings {
         sites: vec![seen],

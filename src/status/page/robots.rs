@@ -70,6 +70,9 @@ impl Robot<'_> {
     /// What is said of a robot that has no credential in use.
     fn not_yet(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line.standing {
+            Standing::Absent if self.line.api_key.is_some() => {
+                f.write_str("<p>none in use: read with the API key of its site</p>")
+            }
             Standing::Pending => f.write_str("<p>none in use yet, the first is on its way</p>"),
             _ => f.write_str("<p>none in use</p>"),
         }

@@ -50,6 +50,7 @@ fn line(robot: &str, standing: Standing) -> Line {
         window: None,
         needs_token: None,
         warns_at: None,
+        api_key: None,
         attention: Vec::new(),
         store: None,
         previous: Vec::new(),
@@ -305,7 +306,9 @@ fn how_tasks_went() {
 #[test]
 fn what_lies_ahead() {
     let ids = |count: usize| (0..count).map(|at| format!("plant/r{at}").parse().unwrap()).collect();
-    let said = |rotations, tokens| ahead(&forecast::Forecast { rotations: ids(rotations), tokens: ids(tokens) });
+    let said = |rotations, tokens| {
+        ahead(&forecast::Forecast { rotations: ids(rotations), tokens: ids(tokens), api_keys: Vec::new() })
+    };
     assert_eq!(said(0, 0), Vec::<String>::new());
     assert_eq!(said(2, 0), ["Rotation opens within 30 days: plant/r0, plant/r1."]);
     let many = said(10, 9);

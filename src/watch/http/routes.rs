@@ -24,7 +24,7 @@ use crate::{
     document::{self, Document},
     inventory::AttentionCode,
     site::SiteName,
-    status::{self, Line, Report, Standing, metrics, page},
+    status::{self, Line, Report, Standing, api_keys, metrics, page},
     watch::board::{self, Health, View},
 };
 
@@ -181,10 +181,10 @@ fn whole(view: &View, health: &Health) -> Vec<String> {
 fn of_site(report: &Report, site: &SiteName) -> Vec<String> {
     let lines = report.lines.iter().filter(|line| line.id.site == *site);
     let tasks = report.tasks.iter().filter(|row| row.site == *site);
-    lines.flat_map(of_robot).chain(tasks.filter_map(status::failing)).collect()
+    lines.flat_map(|line| of_robot(line, report.at)).chain(tasks.filter_map(status::failing)).collect()
 }
 
-fn of_robot(line: &Line) -> Vec<String> {
+fn of_robot(line: &Line, now: OffsetDateTime) -> Vec<String> {
     use AttentionCode::{ControlAccepted, Frozen, StoreUnavailable, TrustChanged};
     let id = &line.id;
     let standing = match line.standing {
@@ -198,8 +198,14 @@ fn of_robot(line: &Line) -> Vec<String> {
             let state = line.record.as_ref().map(|record| format!(" ({})", record.state)).unwrap_or_default();
             Some(format!("{id}: its first credential is on its way{state}"))
         }
-        // What was retired and is not wanted any more is missed by nobody.
-        Standing::Absent => line.configured.then(|| format!("{id}: it has no credential yet")),
+        Standing::Absent => match line.api_key {
+            Some(key) if key.is_over(now) => {
+                Some(format!("{id}: the API key that it is read with {}", api_keys::ends(&key, now)))
+            }
+            Some(_) => None,
+            // What was retired and is not wanted any more is missed by nobody.
+            None => line.configured.then(|| format!("{id}: it has no credential yet")),
+        },
     };
     let stuck = line.standing == Standing::NeedsPerson;
     let unusable = |code| matches!(code, Frozen | StoreUnavailable | TrustChanged | ControlAccepted);

@@ -6,7 +6,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::{
-    credential::{CredentialId, Delivery, Generation, RegisteredName, SecretRef},
+    credential::{CredentialId, Delivery, Generation, KeptKey, RegisteredName, SecretRef},
     inventory::{Observation, Origin, TaskFailure},
     site::{Role, Stream},
     x509::{Certificate, KeyAlgorithm, PrivateKey, Profile, Validity},
@@ -99,6 +99,7 @@ fn quiet(days: u16, looked: OffsetDateTime) -> Holdings {
             server_pin_at: None,
             control_at: None,
             token_since: None,
+            api_key: None,
         }],
         tasks: vec![ended(Task::Rotate, looked, None)],
         ..Holdings::default()
@@ -200,8 +201,18 @@ fn pending(state: State) -> Record {
 
 #[test]
 fn a_rotation_and_its_stages_are_due_from_their_dates_on_and_not_before() {
-    let mut holdings = quiet(365, MADE);
-    let window = window(&holdings);
+    // The look of every day must not fall into the hour before a date that hangs on the certificate.
+    let looked = |at: OffsetDateTime| {
+        let look = at.replace_time(time::Time::MIDNIGHT) + time_of_day(&id("lucidum").site);
+        (at - look).whole_seconds().rem_euclid(Duration::DAY.whole_seconds())
+    };
+    let (mut holdings, window) = loop {
+        let holdings = quiet(365, MADE);
+        let window = window(&holdings);
+        if looked(window.due_at) > Duration::minutes(61).whole_seconds() {
+            break (holdings, window);
+        }
+    };
     let end = window.not_after + Duration::SECOND;
     let mut dates = vec![window.warns_at(Duration::days(30)), window.due_at, end];
     dates.extend(STAGES.map(|before| end - before));
@@ -299,13 +310,14 @@ fn a_stored_token_ends_a_rest_and_so_does_whoever_asks() {
 fn run(stream: Stream, at: OffsetDateTime) -> RunRow {
     RunRow {
         robot: id("lucidum"),
-        generation: Generation::FIRST,
+        generation: Some(Generation::FIRST),
         stream,
         records: 1,
         complete: true,
         path: "/data".into(),
         at,
         completed_at: Some(at),
+        target_at: Some(at),
     }
 }
 
@@ -338,6 +350,57 @@ fn what_makes_reading_due() {
     case("all went well, and it was not read", [ago(9), ago(9)], Some((ago(0), None)), NOTHING, later(5));
     case("read in the future", [now + HOUR * 9, ago(1)], None, INGEST, None);
     case("failed in the future", [ago(9), ago(9)], Some((now + HOUR * 9, Some(9))), INGEST, None);
+}
+
+#[test]
+fn what_was_read_elsewhere_stands_for_no_scheduled_run() {
+    let now = datetime!(2027-03-01 20:00 UTC);
+    let quiet = quiet(365, now - HOUR * 3);
+    let case = |what, target_at: Option<OffsetDateTime>, due, next| {
+        let read = [Stream::Assets, Stream::Events].map(|stream| RunRow { target_at, ..run(stream, now - HOUR) });
+        let holdings = Holdings {
+            records: quiet.records.clone(),
+            robots: quiet.robots.clone(),
+            tasks: quiet.tasks.clone(),
+            runs: read.into(),
+            ..Holdings::default()
+        };
+        check(what, EVERY, &holdings, now, due, next);
+    };
+    case("elsewhere only", None, INGEST, None);
+    case("elsewhere since", Some(now - HOUR * 9), INGEST, None);
+    case("where it belongs", Some(now - HOUR), NOTHING, Some(now + HOUR * 5));
+}
+
+#[test]
+fn what_is_read_with_an_api_key_is_due_as_others_are() {
+    let now = datetime!(2027-03-01 20:00 UTC);
+    let hours = |hours: i32| now - HOUR * hours;
+    let set = |since, expires| Some(KeptKey { since, expires });
+    let case = |what, api_key, read: Option<OffsetDateTime>, failed: Option<OffsetDateTime>, due: &[Task]| {
+        let mut holdings = Holdings { tasks: Vec::new(), records: Vec::new(), robots: Vec::new(), ..quiet(365, now) };
+        holdings.sites[0].api_key = api_key;
+        if let Some(at) = read {
+            holdings.runs =
+                [Stream::Assets, Stream::Events].map(|stream| RunRow { generation: None, ..run(stream, at) }).into();
+        }
+        holdings.tasks = failed.map(|at| ended(Task::Ingest, at, Some(("refused", 9)))).into_iter().collect();
+        check(what, EVERY, &holdings, now, due, None);
+        // Whoever has nothing to be read, and nothing to be rotated, is left alone.
+        check("without a schedule", "", &holdings, now, NOTHING, None);
+        // A credential in use that has ended is not replaced by the key.
+        holdings.records = vec![record(&id("lucidum"), 1, State::Active, 30)];
+        let reads = agenda(&config(EVERY), &holdings, now).due.iter().any(|job| job.task == Task::Ingest);
+        assert!(!reads, "{what}, with an ended credential");
+    };
+    case("no key", None, None, None, NOTHING);
+    case("never read", set(MADE, None), None, None, INGEST);
+    case("read of late", set(MADE, None), Some(hours(5)), None, NOTHING);
+    case("read some time ago", set(MADE, None), Some(hours(6)), None, INGEST);
+    case("a key that should have ended", set(MADE, Some(hours(1))), None, None, INGEST);
+    case("it failed of late", set(MADE, None), None, Some(hours(1)), NOTHING);
+    case("a new key since", set(now, None), None, Some(hours(1)), INGEST);
+    case("a key of the future", set(now + HOUR, None), None, Some(hours(1)), NOTHING);
 }
 
 #[test]
@@ -383,9 +446,9 @@ fn what_ended_well_is_due_no_more_unless_nothing_was_done() {
     check("a step that was not taken", Task::Rotate, &holdings, begun, true);
     // Neither hides the other.
     check("read", Task::Ingest, &holdings, begun, false);
-    holdings.runs[1].at = now - HOUR * 7;
+    holdings.runs[1].target_at = Some(now - HOUR * 7);
     check("one stream was not read", Task::Ingest, &holdings, begun, true);
-    holdings.runs[1].at = begun - HOUR * 6 + Duration::SECOND;
+    holdings.runs[1].target_at = Some(begun - HOUR * 6 + Duration::SECOND);
     check("due again while it was read", Task::Ingest, &holdings, begun, false);
     holdings.runs.clear();
     check("nothing was read", Task::Ingest, &holdings, begun, true);

@@ -53,6 +53,7 @@ pub fn line(robot: &str, standing: Standing, record: Option<Record>) -> Line {
         window,
         needs_token: None,
         warns_at: window.map(|window| window.warns_at(Duration::days(30))),
+        api_key: None,
         attention: Vec::new(),
         store: None,
         previous: Vec::new(),

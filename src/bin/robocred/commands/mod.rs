@@ -1,6 +1,7 @@
 //! The commands, one file each: the flags as typed, whose documentation is the
 //! help; a function that asks the library; and how its answer is shown.
 
+pub mod apikey;
 pub mod audit;
 pub mod check;
 pub mod completions;
@@ -15,6 +16,7 @@ pub mod hook;
 pub mod import;
 pub mod ingest;
 pub mod install;
+mod kept;
 mod listen;
 pub mod man;
 pub mod provision;
@@ -55,6 +57,7 @@ pub fn run(invocation: &Invocation, command: &Command) -> Outcome {
         Command::Hook(args) => hook::run(invocation, args),
         Command::Import(args) => import::run(invocation, args),
         Command::Token(args) => token::run(invocation, args),
+        Command::ApiKey(args) => apikey::run(invocation, args),
         Command::Trust(args) => trust::run(invocation, args),
         Command::Config(args) => config::run(invocation, args),
         Command::Audit(args) => audit::run(invocation, args),

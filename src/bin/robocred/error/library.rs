@@ -198,7 +198,9 @@ impl Known for session::Error {
             Self::NoTrust { .. } | Self::Untrusted { .. } => Kind::Untrusted,
             Self::Policy { source, .. } => source.kind(),
             Self::Unreachable { source, .. } => source.kind(),
-            Self::KeyMissing { .. } | Self::Pair { .. } => Kind::Store,
+            Self::KeyMissing { .. } | Self::Pair { .. } | Self::ApiKeyMissing { .. } | Self::ApiKeyUnfit { .. } => {
+                Kind::Store
+            }
             Self::Store(source) => source.kind(),
             Self::Inventory(source) => source.kind(),
             _ => Kind::Failed,
@@ -251,10 +253,12 @@ impl Known for export::Error {
 impl Known for ingest::Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::UnsupportedStream { .. } | Self::UnsupportedFormat { .. } | Self::PageSize { .. } => Kind::Usage,
+            Self::GraphqlOnly { .. } | Self::NoChanges { .. } | Self::PageSize { .. } | Self::Connections { .. } => {
+                Kind::Usage
+            }
             Self::Session(source) => source.kind(),
             Self::Page { source, .. } | Self::NeitherApi { rest: source, .. } => source.kind(),
-            Self::Unsafe { .. } => Kind::Config,
+            Self::Unsafe { .. } | Self::Latest { .. } => Kind::Config,
             Self::Inventory(source) => source.kind(),
             _ => Kind::Failed,
         }

@@ -180,6 +180,11 @@ pub struct Ingest {
     pub runs: Vec<IngestRun>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
 /// One stream read with one robot.
 #[derive(Clone, Debug, Serialize)]
 pub struct IngestRun {
@@ -189,6 +194,8 @@ pub struct IngestRun {
     pub records: u64,
     pub total_reported: Option<u64>,
     pub complete: bool,
+    #[serde(skip_serializing_if = "is_none")]
+    pub flagged: u64,
     pub pages: u64,
     pub bytes: u64,
     pub seconds: f64,
@@ -197,6 +204,23 @@ pub struct IngestRun {
     pub sha256: Option<String>,
     pub fingerprint_sha256: Option<String>,
     pub error: Option<Error>,
+}
+
+/// The body of `ingest --list-icps`.
+#[derive(Debug, Serialize)]
+pub struct Icps {
+    pub site: String,
+    pub icps: Vec<Icp>,
+}
+
+/// An appliance that an Enterprise Manager is paired with.
+#[derive(Debug, Serialize)]
+pub struct Icp {
+    pub machine_id: String,
+    pub name: Option<String>,
+    pub host: Option<String>,
+    pub status: Option<String>,
+    pub version: Option<String>,
 }
 
 /// The body of `trust`.
@@ -237,9 +261,9 @@ pub struct Simulator {
     pub token: String,
 }
 
-/// The body of `token`.
+/// The body of `token` and `apikey`.
 #[derive(Debug, Serialize)]
-pub struct Token {
+pub struct Kept {
     pub site: String,
     pub present: bool,
     pub since: Option<Time>,

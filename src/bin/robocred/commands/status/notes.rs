@@ -51,6 +51,9 @@ fn advice(robot: &RobotStatus) -> Option<String> {
     }
     let name = &robot.robot;
     match robot.state {
+        RobotState::Absent if robot.reads_with_key => {
+            Some(format!("no credential: read with the API key of {}", robot.site))
+        }
         RobotState::Pending | RobotState::Absent => {
             Some(format!("no credential works yet: run `robocred provision {name}`"))
         }
@@ -208,6 +211,10 @@ mod tests {
         );
         check(|robot| robot.state = RobotState::Absent, provision);
         check(|robot| robot.state = RobotState::Pending, provision);
+        check(
+            |robot| (robot.state, robot.reads_with_key) = (RobotState::Absent, true),
+            Some("no credential: read with the API key of plant-a"),
+        );
         check(|robot| (robot.due, robot.attention) = (true, vec![raised("token-needed")]), None);
         check(|robot| (robot.due, robot.previous) = (true, vec![other(3, "keyed", None)]), None);
     }

@@ -5,7 +5,10 @@
 use std::io::{self, Write};
 
 use clap::builder::styling::Style;
-use robocred::status::document::{Forecast, RobotState, RobotStatus, Status};
+use robocred::status::{
+    api_keys,
+    document::{Forecast, RobotState, RobotStatus, Status},
+};
 use time::OffsetDateTime;
 
 use super::notes;
@@ -46,6 +49,10 @@ pub fn show(status: &Status, look: Look, out: &mut dyn Write) -> io::Result<()> 
     }
     for robot in &status.robots {
         notes::show(robot, out)?;
+    }
+    for key in &status.api_keys {
+        let (site, since) = (clean::line(&key.site), key.since.day());
+        writeln!(out, "\nAPI key of {site}: kept since {since}, {}", api_keys::ends(&key.kept(), look.at))?;
     }
     for warning in &status.warnings {
         writeln!(out, "\n{} {}", paint(style::FAIR, "warning:"), clean::line(warning))?;
@@ -150,9 +157,9 @@ fn bar(robot: &RobotStatus, now: OffsetDateTime) -> String {
 
 /// What lies ahead, in one sentence.
 fn ahead(forecast: &Forecast) -> String {
-    let Forecast { days, due, tokens } = forecast;
+    let Forecast { days, due, tokens, api_keys } = forecast;
     let within = format!("within {days} day{}", if *days == 1 { "" } else { "s" });
-    match (&due[..], &tokens[..]) {
+    let robots = match (&due[..], &tokens[..]) {
         ([], _) => format!("{within} no robot is due"),
         ([only], []) => format!("{within} 1 robot is due: {only}"),
         ([only], _) => format!("{within} 1 robot is due, and needs a support token: {only}"),
@@ -169,6 +176,11 @@ fn ahead(forecast: &Forecast) -> String {
             tokens.len(),
             named(tokens)
         ),
+    };
+    match &api_keys[..] {
+        [] => robots,
+        [site] => format!("{robots}; the API key of {site} ends"),
+        sites => format!("{robots}; the API keys of {} sites end: {}", sites.len(), named(sites)),
     }
 }
 

@@ -119,13 +119,14 @@ fn read(world: &mut World, at: usize, id: &RobotId, robot: &Robot) -> Result<(),
     for stream in robot.ingest.iter().flat_map(|target| &target.streams) {
         let row = RunRow {
             robot: id.clone(),
-            generation: active.id.generation,
+            generation: Some(active.id.generation),
             stream: *stream,
             records: 1,
             complete: true,
             path: "/data".into(),
             at: now,
             completed_at: Some(now),
+            target_at: Some(now),
         };
         let runs = &mut world.holdings.runs;
         match runs.iter_mut().find(|run| run.robot == *id && run.stream == *stream) {
@@ -196,7 +197,7 @@ impl Run<'_> {
         let records = self.world.holdings.records_of(&self.id);
         let active = records.iter().find(|record| record.state == State::Active);
         active.is_some_and(|active| {
-            self.world.holdings.runs_of(&self.id).iter().any(|run| run.generation == active.id.generation)
+            self.world.holdings.runs_of(&self.id).iter().any(|run| run.generation == Some(active.id.generation))
         })
     }
 

@@ -160,6 +160,7 @@ impl World {
                 server_pin_at: None,
                 control_at: None,
                 token_since: None,
+                api_key: None,
             });
             for robot in &site.robots {
                 let id = RobotId { site: site.name.clone(), robot: robot.name.clone() };

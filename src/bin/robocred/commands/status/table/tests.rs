@@ -35,6 +35,7 @@ pub fn robot() -> RobotStatus {
         store: Some("sealed".into()),
         previous: vec![],
         leftovers: vec![],
+        reads_with_key: false,
     }
 }
 
@@ -44,6 +45,7 @@ fn table(robots: Vec<RobotStatus>, columns: Option<usize>) -> String {
         state_dir: Some("/var/lib/robocred".into()),
         warnings: vec![],
         robots,
+        api_keys: vec![],
         forecast: None,
     };
     shown(|out| show(&status, Look { at: NOW, columns }, out))
@@ -152,7 +154,7 @@ fn what_lies_ahead_in_one_sentence() {
     #[track_caller]
     fn check(days: i64, due: usize, tokens: usize, expected: &str) {
         let names = |count| (1..=count).map(|number| format!("a/r{number}")).collect();
-        assert_eq!(ahead(&Forecast { days, due: names(due), tokens: names(tokens) }), expected);
+        assert_eq!(ahead(&Forecast { days, due: names(due), tokens: names(tokens), api_keys: Vec::new() }), expected);
     }
     check(30, 0, 0, "within 30 days no robot is due");
     check(1, 1, 0, "within 1 day 1 robot is due: a/r1");
@@ -163,4 +165,10 @@ fn what_lies_ahead_in_one_sentence() {
     check(30, 4, 2, "within 30 days 4 robots are due, and these 2 need a support token: a/r1, a/r2");
     let many = "a/r1, a/r2, a/r3, a/r4, a/r5, a/r6, a/r7, a/r8 and 12 more";
     check(90, 20, 0, &format!("within 90 days 20 robots are due: {many}"));
+    let keys = |sites: &[&str]| {
+        let api_keys = sites.iter().map(|&site| site.to_owned()).collect();
+        ahead(&Forecast { days: 30, due: vec![], tokens: vec![], api_keys })
+    };
+    assert_eq!(keys(&["a"]), "within 30 days no robot is due; the API key of a ends");
+    assert_eq!(keys(&["a", "b"]), "within 30 days no robot is due; the API keys of 2 sites end: a, b");
 }
